@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -227,6 +228,68 @@ def test_a_killed_switch_is_rolled_back_by_the_next_one_and_can_be_undone(booted
     assert switch(booted, "--undo", "--yes")[0] == 2
 
 
+STREAM = r"""
+import json, os, socket, time
+def ask(number):
+    request = (
+        "request=smtpd_access_policy\nclient_address=192.0.2.9\nclient_name=mx.example.net\n"
+        f"sender=stream{number}@example.net\nrecipient=bob@example.org\n\n"
+    )
+    with socket.create_connection(("127.0.0.1", 10023), 20) as connection:
+        connection.sendall(request.encode())
+        return connection.makefile().readline().strip()
+asked, end = [], time.monotonic() + 60
+while time.monotonic() < end:
+    at = time.time()
+    try:
+        answer = ask(len(asked))
+    except OSError:
+        answer = ""
+    asked.append([at, time.time(), answer])
+    with open("/run/asked.new", "w") as file:
+        json.dump(asked, file)
+    os.replace("/run/asked.new", "/run/asked")
+    time.sleep(0.05)
+"""
+"""Asks about mail of a new sender again and again, and writes down when, and the answers."""
+
+
+def test_no_mail_during_the_switch_is_lost_nor_its_first_attempt(booted: Machine) -> None:
+    (booted.root / "run").mkdir(exist_ok=True)
+    booted.run(f"cat >/run/stream.py <<'END'\n{STREAM}\nEND")
+    booted.run(
+        "python3 -I /run/stream.py >/run/stream.log 2>&1 & echo $! >/run/stream.pid\n"
+        "timeout 20 sh -c 'until test -s /run/asked; do sleep 0.1; done'"
+    )
+    status, said = switch(booted, "--yes")
+    assert status == 0, said
+    imports = re.findall(r"^imported: (\d+) triplet", said, re.MULTILINE)
+    assert len(imports) == 2, said
+    asked = json.loads(
+        booted.run(
+            "pid=$(cat /run/stream.pid); kill $pid\n"
+            'timeout 20 sh -c "while kill -0 $pid 2>/dev/null; do sleep 0.1; done"\n'
+            "cat /run/asked"
+        )
+    )
+    listed = json.loads(booted.run("greyd list --json --limit=0 2>/dev/null"))["entries"]
+    known = {each["sender"]: each["first_seen"] for each in listed if each["kind"] == "triplet"}
+    answered = {f"stream{number}@example.net": each for number, each in enumerate(asked) if each[2]}
+    assert len(answered) > 20
+    assert all(GREYLISTED in answer for _, _, answer in answered.values()), "nobody passes"
+    lost = answered.keys() - known.keys()
+    assert not lost
+    moved = {
+        sender: (known[sender], before, after)
+        for sender, (before, after, _) in answered.items()
+        if not int(before) <= known[sender] <= after
+    }
+    assert not moved
+    status, said = switch(booted, "--undo", "--yes")
+    assert status == 0, said
+    booted.run("rm -r /var/lib/greyd")
+
+
 def test_a_unix_socket_stays_the_same(booted: Machine) -> None:
     path = "/var/spool/postfix/postgrey/socket"
     booted.run(
@@ -260,3 +323,77 @@ def test_postgreys_unit_that_starts_greyd_already_is_left_alone(booted: Machine)
     status, said = switch(booted, "--yes")
     assert (status, said.startswith("greyd: postgrey.service starts greyd already")) == (2, True)
     assert booted.run(STATE) == before
+
+
+EPEL = """
+systemctl stop postgrey
+mkdir -p /etc/sysconfig /etc/systemd/system/postgrey.service.d
+rm -f /etc/systemd/system/postgrey.service.d/* /run/systemd/system/postgrey.service.d/*
+# As it is published, postgrey has other default paths than Debian's package.
+sed -i 's|/var/lib/postgrey|/var/spool/postfix/postgrey|g' /usr/sbin/postgrey
+sed -i 's|/etc/postgrey/|/etc/postfix/postgrey_|g' /usr/sbin/postgrey
+for list in clients recipients; do
+  cp /etc/postgrey/whitelist_$list /etc/postfix/postgrey_whitelist_$list
+done
+echo '# mine' >/etc/postfix/postgrey_whitelist_clients.local
+rm -rf /etc/postgrey /etc/default/postgrey /var/spool/postfix/postgrey
+install -d -o postgrey -g postfix -m 0751 /var/spool/postfix/postgrey
+cat >/etc/sysconfig/postgrey <<'END'
+POSTGREY_TYPE="--unix=/var/spool/postfix/postgrey/socket"
+POSTGREY_PID="--pidfile=/var/run/postgrey.pid"
+POSTGREY_GROUP="--group=postgrey"
+POSTGREY_USER="--user=postgrey"
+POSTGREY_DELAY="--delay=60"
+POSTGREY_OPTS="--auto-whitelist-clients=3"
+END
+cat >/etc/systemd/system/postgrey.service <<'END'
+[Unit]
+Description=Postfix Greylisting Service
+[Service]
+Type=forking
+PIDFile=/var/run/postgrey.pid
+EnvironmentFile=-/etc/sysconfig/postgrey
+ExecStart=/usr/sbin/postgrey -d $POSTGREY_TYPE $POSTGREY_PID $POSTGREY_GROUP $POSTGREY_USER \\
+  $POSTGREY_DELAY $POSTGREY_OPTS
+[Install]
+WantedBy=multi-user.target
+END
+systemctl daemon-reload
+systemctl enable -q postgrey
+systemctl start postgrey
+python3 -c 'import socket
+for ago in 900, 300:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect("/var/spool/postfix/postgrey/socket")
+        import time
+        connection.sendall(("request=smtpd_access_policy\\nclient_address=192.0.2.7\\n"
+            "client_name=mail.example.com\\nsender=alice@example.com\\nrecipient=bob@example.org\\n"
+            f"policy_test_time={int(time.time()) - ago}\\n\\n").encode())
+        print(connection.makefile().readline())'
+"""
+"""Replaces Debian's files of postgrey by those of EPEL's package, and lets alice's mail pass."""
+
+
+def test_the_files_of_epels_package_are_found(booted: Machine) -> None:
+    # The last test: Debian's files do not come back.
+    booted.run(EPEL)
+    status, said = switch(booted, "--yes", "--verbose")
+    assert status == 0, said
+    for part in (
+        "  database /var/spool/postfix/postgrey, ",
+        "/etc/postfix/postgrey_whitelist_clients.local",
+        "postgrey.service, /etc/sysconfig/postgrey",
+        "greyd import /var/spool/postfix/postgrey\n",
+        "+ auto_whitelist_clients = 3",
+        "+ ListenStream=/var/spool/postfix/postgrey/socket",
+        "socket answers, new mail is greylisted",
+        "checked: mail that has passed postgrey passes: would pass (triplet found)",
+    ):
+        assert part in said
+    shown = "stat --format='%U %G %a' /var/spool/postfix/postgrey/socket"
+    assert booted.run(shown).split() == ["postgrey", "postgrey", "666"]
+    log = booted.run("journalctl --unit=greyd --output=cat --lines=50")
+    assert "/etc/postfix/postgrey_whitelist_clients.local" in log
+    status, said = switch(booted, "--undo", "--yes")
+    assert status == 0, said
+    assert booted.run(shown).split() == ["postgrey", "postgrey", "666"]

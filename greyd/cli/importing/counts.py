@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from greyd.cli.batches import StoreTransaction
 from greyd.cli.importing.items import ImportedEntry, ImportOutcome, SkippedEntry
-from greyd.cli.importing.merge import is_expired, merge_rule
+from greyd.cli.importing.merge import is_expired, last_used_at, merge_rule
 from greyd.escaping import printable
 
 if TYPE_CHECKING:
@@ -34,6 +34,9 @@ class ImportCounts:
     excerpts: list[str] = field(default_factory=list)
     """Excerpts of the first unreadable items."""
     warnings: list[SourceWarning] = field(default_factory=list)
+    used_since: int = 0
+    """Entries that the source last used before this time are in the store already, so they are
+    counted as unchanged; in seconds since 1970."""
 
     def transactions(self, items: Iterable[ImportItem]) -> Iterator[StoreTransaction]:
         """Yield the transactions that import the items; count the items that are not imported."""
@@ -41,6 +44,8 @@ class ImportCounts:
             if isinstance(item, ImportedEntry):
                 if is_expired(item.record, self.now, self.settings):
                     self.outcomes[item.kind, ImportOutcome.EXPIRED] += 1
+                elif last_used_at(item.record) < self.used_since:
+                    self.outcomes[item.kind, ImportOutcome.UNCHANGED] += 1
                 else:
                     rule = merge_rule(item, self.now, self.settings, dry_run=self.dry_run)
                     yield StoreTransaction(item.keys, rule)

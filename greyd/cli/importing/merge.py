@@ -50,7 +50,7 @@ def adapt_to_delay(triplet: Triplet, delay_seconds: int, settings: Settings) -> 
 
 def is_expired(record: ImportedRecord, now: int, settings: Settings) -> bool:
     """Whether a record is so old that the server would ignore it."""
-    if abs(now - _last_time(record)) > settings.max_age_seconds:
+    if abs(now - last_used_at(record)) > settings.max_age_seconds:
         return True
     return (
         isinstance(record, Triplet)
@@ -107,7 +107,7 @@ def _merge(one: ImportedRecord, other: ImportedRecord) -> ImportedRecord:
                 _merged_network_count(one, other),
             )
         case _:
-            return max(one, other, key=_last_time)
+            return max(one, other, key=last_used_at)
 
 
 def _merged_network_count(one: Identity, other: Identity) -> int:
@@ -116,7 +116,8 @@ def _merged_network_count(one: Identity, other: Identity) -> int:
     return max(one.network_count, other.network_count)
 
 
-def _last_time(record: ImportedRecord) -> int:
+def last_used_at(record: ImportedRecord) -> int:
+    """Return when a server last used a record, in seconds since 1970."""
     match record:
         case Triplet(last_seen=time) | ImportedCorrespondence(last_written=time):
             return time
@@ -133,5 +134,5 @@ def _ttl_seconds(record: ImportedRecord, entry: ImportedEntry, now: int, setting
         seconds = settings.retry_window_seconds
     seconds = max(seconds, 0)
     # As if the server had written the record at the record's last time; it adds an hour, too.
-    age_seconds = now - _last_time(record)
+    age_seconds = now - last_used_at(record)
     return max(min(max(seconds - age_seconds, 0), seconds) + HOUR, entry.ttl_seconds)

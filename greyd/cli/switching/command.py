@@ -56,6 +56,12 @@ def switch_from(
     undo: Annotated[
         bool, typer.Option("--undo", help="Return to postgrey, and undo all changes.")
     ] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "--verbose", "-v", help="On a terminal, show the whole plan with its commands, too."
+        ),
+    ] = False,
 ) -> int:
     """Replace postgrey with greyd on this machine.
 
@@ -63,6 +69,8 @@ def switch_from(
     Then it imports what postgrey has learned, starts greyd with the same options on the same
     sockets, and sends a probe through them. If a step fails, or you press Ctrl-C, it undoes
     everything, and postgrey runs as before. Postfix's configuration stays as it is.
+
+    On a terminal the plan is short; -v adds the commands, and what stays the same.
 
     --undo returns to postgrey later. What greyd has learned in the meantime can't be exported:
     those senders wait once more.
@@ -91,10 +99,10 @@ def switch_from(
         if journal.state == SWITCHED:
             return _already_switched(context, journal)
         _resume(context, journal, yes=yes, dry_run=dry_run)
-    return _plan_and_switch(context, yes=yes, dry_run=dry_run)
+    return _plan_and_switch(context, yes=yes, dry_run=dry_run, verbose=verbose)
 
 
-def _plan_and_switch(context: CommandContext, *, yes: bool, dry_run: bool) -> int:
+def _plan_and_switch(context: CommandContext, *, yes: bool, dry_run: bool, verbose: bool) -> int:
     services = _require_services()
     found = _found(services)
     if not (found.state.is_running or found.state.is_enabled) and services.state(GREYD).is_running:
@@ -104,7 +112,7 @@ def _plan_and_switch(context: CommandContext, *, yes: bool, dry_run: bool) -> in
         return 0
     planned = plan_switch(found, services)
     document = as_json(found, planned, services)
-    print_plan(context, found, planned, services)
+    print_plan(context, found, planned, services, verbose=verbose)
     if planned.blockers:
         for each in planned.blockers:
             print_error(f"can't switch yet: {printable_text(each)}")

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 SERVICE = "postgrey"
 SCRIPT = Path("/etc/init.d/postgrey")
 PROCESSES = Path("/proc")
-_FOLDER = Path("/var/lib/postgrey")
+DEFAULT_FOLDERS = (Path("/var/lib/postgrey"), Path("/var/spool/postfix/postgrey"))
+"""Where postgrey has its database by default: Debian's package, and postgrey as it is published,
+which EPEL's and Fedora's packages keep."""
 _LISTS = ("whitelist_clients", "whitelist_recipients")
 _LIST_FOLDERS = ("/etc/postgrey/", "/etc/postfix/postgrey_")
 _DEFAULTS = Path("/etc/default/postgrey")
@@ -54,7 +56,7 @@ class FoundPostgrey:
     """The options of the process, if they differ from those that are set."""
     other_processes: tuple[int, ...] = ()
     """Other postgreys, which something else has started."""
-    folder: Path = _FOLDER
+    folder: Path = DEFAULT_FOLDERS[0]
     """The folder of its database."""
     database_bytes: int | None = None
     """The size of the database; None if there is none, 0 if this user may not see it."""
@@ -90,7 +92,8 @@ def started_by_unit(
     _require_postgrey(program, f"{SERVICE}.service")
     sources = (f"{SERVICE}.service", *map(str, files))
     words = expand_variables(words, environment)
-    return replace(_found(state, words, sources, pid, processes), unread=read.faults)
+    found = _found(state, words, sources, pid, processes, trusted_process=pid)
+    return replace(found, unread=read.faults)
 
 
 def started_by_script(state: ServiceState, processes: Mapping[int, str]) -> FoundPostgrey:
@@ -127,11 +130,11 @@ def _require_postgrey(program: str, where: str) -> None:
 
 def _found(
     state: ServiceState, words: list[str], sources: tuple[str, ...], pid: int | None,
-    processes: Mapping[int, str],
+    processes: Mapping[int, str], *, trusted_process: int | None = None,
 ) -> FoundPostgrey:  # fmt: skip
     options = read_postgrey_options(words)
     settings = options.settings
-    folder = settings.dbdir or _FOLDER
+    folder = settings.dbdir or default_folder(trusted_process)
     title = processes.get(pid, "") if pid else ""
     return FoundPostgrey(
         state=state,
@@ -191,6 +194,34 @@ def _lists(given: tuple[Path, ...], index: int) -> Iterator[Path]:
         for suffix in ("", ".local")
     ]
     yield from (path for path in names if path.is_file())
+
+
+def default_folder(process: int | None = None) -> Path:
+    """Return the folder of the database of a postgrey that has no ``--dbdir``.
+
+    It is the one whose database the process has open; without a process, or the right to look, the
+    default folder whose database has changed last.
+
+    Args:
+        process: the process, if its service manager has named it: any user can run one that only
+            calls itself postgrey.
+    """
+    if process is not None and (opened := _opened_database(process)):
+        return opened.parent
+    changed_at = {}
+    for folder in DEFAULT_FOLDERS:
+        with contextlib.suppress(OSError):
+            changed_at[folder] = (folder / DATABASES[0]).stat().st_mtime
+    return max(changed_at, key=lambda folder: changed_at[folder], default=DEFAULT_FOLDERS[0])
+
+
+def _opened_database(process: int) -> Path | None:
+    with contextlib.suppress(OSError):
+        for each in (PROCESSES / str(process) / "fd").iterdir():
+            with contextlib.suppress(OSError):
+                if (target := each.readlink()).name == DATABASES[0]:
+                    return target
+    return None
 
 
 def _database_bytes(folder: Path) -> int | None:

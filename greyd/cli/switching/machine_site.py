@@ -15,6 +15,7 @@ from greyd.cli.importing.counts import ImportCounts
 from greyd.cli.importing.import_source import SourceOptions
 from greyd.cli.importing.sources import open_source
 from greyd.cli.switching.check import check_decisions
+from greyd.config.vocabulary import HOUR
 from greyd.doctor.listeners import TcpListener, connectable
 from greyd.plurals import counted
 
@@ -27,9 +28,11 @@ if TYPE_CHECKING:
     from greyd.doctor.listeners import Listener
 
 CONNECT_SECONDS = 2.0
+CLOCK_MARGIN_SECONDS = HOUR
+"""How far the clock may be set back between the two imports."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class MachineSite:
     """This machine: its services, postgrey's database and sockets, and greyd's store."""
 
@@ -40,6 +43,8 @@ class MachineSite:
     """The folder of postgrey's database; None if it has none."""
     listeners: tuple[Listener, ...]
     """Where postgrey listens."""
+    imported_at: int = 0
+    """When the last import began, in seconds since 1970; 0 before the first one."""
 
     @classmethod
     def of(
@@ -52,6 +57,8 @@ class MachineSite:
     def import_entries(self, *, is_last: bool) -> str:
         """Import postgrey's database; return a summary in one line.
 
+        A second import takes only entries that postgrey has used since the first one began.
+
         Args:
             is_last: whether postgrey has stopped, so that missing entries stay missing.
 
@@ -63,11 +70,14 @@ class MachineSite:
 
     async def _import(self, *, is_last: bool) -> str:
         settings = self.context.settings
-        counts = ImportCounts(settings, int(time.time()), dry_run=False)
+        now = int(time.time())
+        used_since = self.imported_at - CLOCK_MARGIN_SECONDS
+        counts = ImportCounts(settings, now, dry_run=False, used_since=used_since)
         options = SourceOptions(settings, settings.delay_seconds, None)
         async with open_source(str(self.folder), self.context, options) as source:
             await import_entries(self.context, source, counts)
             counts.warnings += source.warnings()
+        self.imported_at = now
         problems = [each.text for each in counts.warnings if is_last or not each.is_problem]
         if counts.unreadable_count:
             problems.append(

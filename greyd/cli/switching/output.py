@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 import textwrap
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from greyd.cli.switching.found_postgrey import SERVICE as POSTGREY
+from greyd.cli.switching.found_postgrey import default_folder
 from greyd.cli.switching.journal import FOLDER
 from greyd.escaping import printable_text
+from greyd.plurals import counted
 from greyd.terminal import format_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from greyd.cli.context import CommandContext
+    from greyd.cli.switching.changes import FileToWrite
     from greyd.cli.switching.found_postgrey import FoundPostgrey
     from greyd.cli.switching.journal import SwitchJournal
     from greyd.cli.switching.planning import Planned
     from greyd.cli.switching.services.interface import ServiceManager
 
 MAX_WIDTH = 88
+IMPORT_BYTES_PER_SECOND = 5_000_000
+"""How much of postgrey's database an import reads in a second."""
+
+MIN_SHOWN_SECONDS = 5
 _STOP = (
     "Stop postgrey. Until the next step, usually for a second, nothing greylists: Postfix answers"
     " 451, and senders retry; with default_action=DUNNO in main.cf the mail passes."
@@ -30,38 +39,93 @@ _CHECK = (
     "Send a probe through each socket: greyd has to answer, greylist new mail, and pass mail that"
     " has passed postgrey. The probe is not stored, logged or counted."
 )
+_NEW_ENTRIES = "Import what postgrey has learned since step 1"
+_ROLLBACK = (
+    "If a step fails, or you press Ctrl-C, everything is rolled back, and postgrey runs again."
+    " Later: greyd switch-from postgrey --undo"
+)
+_HIDDEN = (
+    "-v also shows where its options are set, its sockets and whitelists, the commands and lines of"
+    " each step, and what stays the same."
+)
+_MAIN_FACTS = ("service", "options", "database")
+
+
+@dataclass(frozen=True, slots=True)
+class PlanStep:
+    """A step of the plan."""
+
+    title: str
+    commands: list[str]
+    """The commands, or the changes of a file."""
+    short: str
+    """The title for a plan without commands."""
 
 
 def print_plan(
+    context: CommandContext, found: FoundPostgrey, planned: Planned, services: ServiceManager,
+    *, verbose: bool,
+) -> None:  # fmt: skip
+    """Print the plan; on a terminal only what matters most, unless ``verbose``."""
+    if verbose or not context.console.is_terminal:
+        _print_whole_plan(context, found, planned, services)
+    else:
+        _print_short_plan(context, found, planned, services)
+    context.print("")
+    # Messages on standard error come after the plan, also in a pipe.
+    sys.stdout.flush()
+
+
+def _print_whole_plan(
     context: CommandContext, found: FoundPostgrey, planned: Planned, services: ServiceManager
 ) -> None:
-    """Print the plan."""
-    width = min(context.console.width, MAX_WIDTH)
+    width = _width(context)
     context.print("postgrey on this machine")
     for name, text in _facts(found, services):
         context.print(*_wrapped(f"  {name:9}", text, width))
     context.print("", "the plan")
-    for number, (title, commands) in enumerate(plan_steps(found, planned, services), 1):
-        context.print(*_wrapped(f"{number:3}. ", title, width))
-        for command in commands:
+    for number, step in enumerate(plan_steps(found, planned, services), 1):
+        context.print(*_wrapped(f"{number:3}. ", step.title, width))
+        for command in step.commands:
             # Unwrapped, so that it can be copied.
             if not context.as_json:
                 context.console.print(f"       {command}", soft_wrap=True)
     context.print("", "what stays the same")
     for text in _staying(found, planned):
         context.print(*_wrapped("  - ", text, width))
+    _print_remarks(context, planned)
+
+
+def _print_short_plan(
+    context: CommandContext, found: FoundPostgrey, planned: Planned, services: ServiceManager
+) -> None:
+    width = _width(context)
+    context.print("postgrey on this machine")
+    for name, text in _facts(found, services):
+        if name in _MAIN_FACTS:
+            context.print(*_wrapped(f"  {name:9}", text, width))
+    _print_remarks(context, planned)
+    context.print("", "the plan")
+    for number, step in enumerate(plan_steps(found, planned, services), 1):
+        context.print(*_wrapped(f"{number:3}. ", step.short, width))
+    context.print("", *_wrapped("", _ROLLBACK, width))
+    context.print(*_wrapped("", _HIDDEN, width))
+
+
+def _print_remarks(context: CommandContext, planned: Planned) -> None:
     if planned.remarks:
         context.print("", "what changes")
         for text in planned.remarks:
-            context.print(*_wrapped("  - ", printable_text(text), width))
-    context.print("")
-    # Messages on standard error come after the plan, also in a pipe.
-    sys.stdout.flush()
+            context.print(*_wrapped("  - ", printable_text(text), _width(context)))
+
+
+def _width(context: CommandContext) -> int:
+    return min(context.console.width, MAX_WIDTH)
 
 
 def print_undo(context: CommandContext, journal: SwitchJournal) -> None:
     """Print what ``--undo`` is about to do."""
-    width = min(context.console.width, MAX_WIDTH)
+    width = _width(context)
     when = format_timestamp(journal.started_at)
     for text in (
         f"Return to postgrey, as before the switch of {when}:",
@@ -100,31 +164,63 @@ def _size(size_bytes: int) -> str:
 
 def plan_steps(
     found: FoundPostgrey, planned: Planned, services: ServiceManager
-) -> Iterator[tuple[str, list[str]]]:
-    """Yield the steps: a title, and the commands or file changes."""
+) -> Iterator[PlanStep]:
+    """Yield the steps."""
     plan = planned.switch
     import_command = f"greyd import {found.folder}"
+    duration = _import_duration(found.database_bytes)
     if plan.imports:
-        yield "Import postgrey's database, while postgrey still answers.", [import_command]
+        yield PlanStep(
+            f"Import postgrey's database, while postgrey still answers{duration}.",
+            [import_command],
+            f"Import postgrey's database{duration}.",
+        )
     if plan.greyd_was_running:
-        yield "Stop the greyd that runs.", [services.command("stop", *reversed(plan.starts))]
+        title = "Stop the greyd that runs."
+        yield PlanStep(title, [services.command("stop", *reversed(plan.starts))], title)
     for file in plan.files:
         verb = "Add to" if file.path.exists() else "Write"
         is_settings = file.path == planned.settings.path
         lines = planned.settings.lines if is_settings else _first_lines(file.content)
-        yield f"{verb} {file.path}:", [f"+ {line}" for line in lines]
+        yield PlanStep(
+            f"{verb} {file.path}:",
+            [f"+ {line}" for line in lines],
+            f"{verb} {file.path}: {counted(_line_count(file, planned), 'line')}.",
+        )
     if plan.was_running:
-        stop = [services.command("stop", POSTGREY)]
-        yield _STOP, stop
-    yield "Start greyd in its place.", [services.command("start", *plan.starts)]
+        yield PlanStep(
+            _STOP,
+            [services.command("stop", POSTGREY)],
+            "Stop postgrey: nothing greylists for about a second.",
+        )
+    title = "Start greyd in its place."
+    yield PlanStep(title, [services.command("start", *plan.starts)], title)
     if plan.imports and plan.was_running:
-        yield "Import what postgrey has learned since step 1.", [import_command]
-    yield _CHECK, []
+        title = f"{_NEW_ENTRIES}{', while greyd answers' if duration else ''}."
+        yield PlanStep(title, [import_command], title)
+    yield PlanStep(_CHECK, [], "Check by a probe that greyd greylists.")
     boot = [services.command("disable", POSTGREY)] if plan.was_enabled else []
     if not plan.greyd_was_enabled:
         boot.append(services.command("enable", *plan.starts))
     if boot:
-        yield "Let greyd start at boot, not postgrey.", boot
+        title = "Let greyd start at boot, not postgrey."
+        yield PlanStep(title, boot, title)
+
+
+def _import_duration(size_bytes: int | None) -> str:
+    """Return how long the import of a large database takes; empty for a small one."""
+    seconds = (size_bytes or 0) / IMPORT_BYTES_PER_SECOND
+    if seconds < MIN_SHOWN_SECONDS:
+        return ""
+    if seconds < 60:
+        return f" (about {math.ceil(seconds / 10) * 10} s)"
+    return f" (about {math.ceil(seconds / 60)} min)"
+
+
+def _line_count(file: FileToWrite, planned: Planned) -> int:
+    if file.path == planned.settings.path:
+        return len(planned.settings.lines)
+    return len(file.content.splitlines())
 
 
 def _first_lines(content: bytes) -> list[str]:
@@ -143,10 +239,7 @@ def _staying(found: FoundPostgrey, planned: Planned) -> Iterator[str]:
     if not planned.settings.kept and not planned.settings.lines:
         yield f"{planned.settings.path}: greyd needs no other setting."
     yield f"a record of each change, and backups of changed files: {FOLDER}"
-    yield (
-        "If a step fails, or you press Ctrl-C, everything is rolled back, and postgrey runs again."
-        " Later: greyd switch-from postgrey --undo"
-    )
+    yield _ROLLBACK
 
 
 def manual_steps(options: str) -> list[str]:
@@ -155,7 +248,7 @@ def manual_steps(options: str) -> list[str]:
     ``options`` are those of postgrey's process.
     """
     folder = re.search(r"--dbdir[= ](\S+)", options)
-    import_command = f"greyd import {folder[1] if folder else '/var/lib/postgrey'}"
+    import_command = f"greyd import {folder[1] if folder else default_folder()}"
     return [
         f"1. {import_command}",
         "2. stop postgrey with the program that started it, and disable it there",
@@ -180,8 +273,8 @@ def as_json(found: FoundPostgrey, planned: Planned, services: ServiceManager) ->
             "database": str(found.folder) if found.database_bytes is not None else None,
         },
         "steps": [
-            {"title": title, "commands": commands}
-            for title, commands in plan_steps(found, planned, services)
+            {"title": step.title, "commands": step.commands}
+            for step in plan_steps(found, planned, services)
         ],
         "blockers": list(planned.blockers),
         "remarks": list(planned.remarks),

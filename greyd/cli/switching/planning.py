@@ -184,7 +184,7 @@ def _blockers(
     found: FoundPostgrey, services: ServiceManager, settings: SettingsPlan, account: str | None
 ) -> Iterator[str]:
     if isinstance(services, SystemdServices):
-        yield from _missing_units(found, services)
+        yield from _unit_blockers(found, services)
         if account is None:
             yield "the user greyd does not exist: systemd-sysusers greyd.conf"
     elif account is None:
@@ -211,7 +211,12 @@ def _blockers(
             )
 
 
-def _missing_units(found: FoundPostgrey, services: SystemdServices) -> Iterator[str]:
+def _unit_blockers(found: FoundPostgrey, services: SystemdServices) -> Iterator[str]:
+    if needs_socket_unit(found) and _is_selinux_enforcing():
+        yield (
+            "SELinux is enforcing, and lets Postfix connect to this Unix socket only if postgrey's"
+            " own program listens: give greyd a TCP port as in docs/systems/rhel.md"
+        )
     if not services.state(GREYD).exists:
         yield (
             "greyd.service is not installed: install greyd's Debian package, or its unit and user"
@@ -245,7 +250,7 @@ def _remarks(found: FoundPostgrey, settings: SettingsPlan) -> Iterator[str]:
             f"postgrey runs with other options than its service has now: {found.running_options};"
             " greyd gets those of the service"
         )
-    if _is_selinux_enforcing():
+    if _is_selinux_enforcing() and not needs_socket_unit(found):
         yield "SELinux is enforcing: it may refuse greyd the socket, see docs/systems/rhel.md"
     if found.other_processes and found.state.is_running:
         shown = ", ".join(map(str, found.other_processes[:MAX_SHOWN_PROCESSES]))

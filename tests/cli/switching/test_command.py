@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
+from greyd.cli.switching import found_postgrey
 from greyd.cli.switching.output import manual_steps
 from tests.commands import run_here
 
@@ -38,8 +40,11 @@ def test_only_root_may_switch(monkeypatch: pytest.MonkeyPatch, words: list[str])
     assert done.stderr == ("greyd: switching stops and starts services: run it as root (sudo)\n")
 
 
-def test_another_service_manager_gets_the_steps_to_do_by_hand() -> None:
+def test_another_service_manager_gets_the_steps_to_do_by_hand(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(found_postgrey, "DEFAULT_FOLDERS", (Path("/var/lib/none"),))
     steps = manual_steps("--inet=10023 --dbdir=/var/db/postgrey")
     assert steps[0] == "1. greyd import /var/db/postgrey"
     assert steps[2] == "3. in its place start: greyd serve --inet=10023 --dbdir=/var/db/postgrey"
-    assert manual_steps("")[0] == "1. greyd import /var/lib/postgrey"
+    assert manual_steps("")[0] == "1. greyd import /var/lib/none"

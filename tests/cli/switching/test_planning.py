@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from greyd.cli.errors import CommandError
-from greyd.cli.switching.found_postgrey import started_by_unit
+from greyd.cli.switching import found_postgrey
+from greyd.cli.switching.found_postgrey import default_folder, started_by_unit
 from greyd.cli.switching.postgrey_options import (
     expand_variables,
     read_postgrey_options,
@@ -176,6 +178,18 @@ class Units(SystemdServices):
 
 RUNNING = ServiceState(exists=True, is_running=True, is_enabled=True)
 DEBIANS = ["/usr/sbin/postgrey", *UNITS_WORDS]
+EPELS = [
+    "/usr/sbin/postgrey", "-d", "$POSTGREY_TYPE", "$POSTGREY_PID", "$POSTGREY_GROUP",
+    "$POSTGREY_USER", "$POSTGREY_DELAY", "$POSTGREY_OPTS",
+]  # fmt: skip
+EPELS_VARIABLES = """\
+POSTGREY_TYPE="--unix=/var/spool/postfix/postgrey/socket"
+POSTGREY_PID="--pidfile=/var/run/postgrey.pid"
+POSTGREY_GROUP="--group=postgrey"
+POSTGREY_USER="--user=postgrey"
+POSTGREY_DELAY="--delay=60"
+POSTGREY_OPTS="--privacy"
+"""
 
 
 @pytest.mark.parametrize(
@@ -185,10 +199,11 @@ DEBIANS = ["/usr/sbin/postgrey", *UNITS_WORDS]
          "--inet=10023 --delay=60 '--greylist-text=from the unit'"),
         (DEBIANS, "POSTGREY_OPTS='--unix=/run/s'\nPOSTGREY_TEXT='come back'\n# --delay=9",
          "--unix=/run/s '--greylist-text=come back'"),
-        # EPEL's
-        (["/usr/sbin/postgrey", "$POSTGREY_TYPE", "$POSTGREY_DELAY", "$POSTGREY_OPTS"],
-         "POSTGREY_TYPE=--unix=/run/s\nPOSTGREY_DELAY=--delay=60\nPOSTGREY_OPTS=",
-         "--unix=/run/s --delay=60"),
+        (EPELS, "POSTGREY_TYPE=--unix=/run/s\nPOSTGREY_DELAY=--delay=60\nPOSTGREY_OPTS=",
+         "--daemonize --unix=/run/s --delay=60"),
+        (EPELS, EPELS_VARIABLES,
+         "--daemonize --unix=/var/spool/postfix/postgrey/socket --pidfile=/var/run/postgrey.pid"
+         " --group=postgrey --user=postgrey --delay=60 --privacy"),
         (["/usr/sbin/postgrey", "--inet=10024", "--privacy"], "", "--inet=10024 --privacy"),
     ],
 )  # fmt: skip
@@ -208,6 +223,41 @@ def test_a_unit_has_the_options_of_its_files(
     assert found.options.text() == options
     assert found.options_from == ("postgrey.service", str(file))
     assert (found.process, found.unread) == (7, ())
+
+
+@pytest.mark.parametrize(
+    ("databases", "opened", "expected"),
+    [
+        ([], None, "debian"),
+        (["debian"], None, "debian"),
+        (["epel"], None, "epel"),
+        # A folder that another package has left.
+        (["debian", "epel"], None, "epel"),
+        (["epel", "debian"], None, "debian"),
+        (["epel", "debian"], "epel", "epel"),
+        (["debian"], "elsewhere", "elsewhere"),
+    ],
+)
+def test_without_dbdir_the_database_is_found_where_postgrey_has_it(
+    databases: list[str], opened: str | None, expected: str, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(found_postgrey, "DEFAULT_FOLDERS", (tmp_path / "debian", tmp_path / "epel"))
+    monkeypatch.setattr(found_postgrey, "PROCESSES", tmp_path / "proc")
+    for changed_at, name in enumerate(databases):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "postgrey.db").touch()
+        os.utime(tmp_path / name / "postgrey.db", (changed_at, changed_at))
+    descriptors = tmp_path / "proc/7/fd"
+    descriptors.mkdir(parents=True)
+    (descriptors / "3").symlink_to("socket:[4711]")
+    if opened:
+        (descriptors / "4").symlink_to(tmp_path / opened / "postgrey.db")
+    assert default_folder(7) == tmp_path / expected
+    found = started_by_unit(Units(DEBIANS, MainPID="7"), RUNNING, {7: ""})
+    assert found.folder == tmp_path / expected
+    named = started_by_unit(Units([*DEBIANS, "--dbdir=/x"], MainPID="7"), RUNNING, {7: ""})
+    assert str(named.folder) == "/x"
 
 
 @pytest.mark.parametrize(
