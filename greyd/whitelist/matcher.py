@@ -109,6 +109,11 @@ class ClientWhitelist:
         )
         return len(self._names) + sum(networks) + len(self._patterns)
 
+    @property
+    def has_names(self) -> bool:
+        """Whether an entry is compared with the client's name: a name or a pattern."""
+        return bool(self._names) or len(self._patterns) > 0
+
     def _add(self, entry: WhitelistEntry) -> None:
         text = entry.text
         if is_pattern(text):

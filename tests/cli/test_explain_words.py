@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shlex
 import subprocess
@@ -12,16 +13,17 @@ from typing import TYPE_CHECKING, Any
 import pexpect
 import pytest
 
-from greyd.cli.explain.typed_request import read_words
+from greyd.cli.explain.typed_request import read_words, resolve_client
 from greyd.config.settings import Settings
+from greyd.dns.lookup import DnsAnswer, DnsError, RecordType
 from greyd.escaping import shell_word
-from greyd.rules.control import Control, ModeOverride
+from greyd.rules.control import Control, ExpectWindow, ModeOverride
 from greyd.rules.keys import request_keys
 from greyd.rules.records import Client, Triplet
 from greyd.rules.reserved_keys import CONTROL_KEY
 from tests.commands import CHECKOUT, environment_without_settings, fill, run_here
-from tests.dns_server import dns_server
-from tests.fake_dns import address_of
+from tests.dns_server import REFUSED, SERVFAIL, SILENT, dns_server
+from tests.fake_dns import FakeDns, address_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -140,11 +142,73 @@ def test_a_client_may_be_a_name_that_dns_resolves(place: Path) -> None:
     with dns_server(zone) as server:
         words = ("mx.example.net", SENDER, RECIPIENT)
         done = explain(place, *words, GREYD_RESOLVER=server.address)
-        lacking = explain(place, "no.example.net", *words[1:], GREYD_RESOLVER=server.address)
     assert "mx.example.net[192.0.2.7]" in done.stdout
     assert "it also has 192.0.2.8" in done.stderr
-    assert lacking.returncode == 2
-    assert "no.example.net: no address in DNS" in lacking.stderr
+
+
+HOST_ZONES: dict[str, tuple[Zone, str]] = {
+    "no such name": ({}, "DNS has no address for it"),
+    "no address": ({"mx.white.example": ["60 TXT x"], "mx.example.net": ["60 TXT x"]},
+                   "DNS has no address for it"),
+    "SERVFAIL": ({"mx.white.example": SERVFAIL, "mx.example.net": SERVFAIL}, "DNS did not answer"),
+    "refused": ({"mx.white.example": REFUSED, "mx.example.net": REFUSED}, "DNS did not answer"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", [*HOST_ZONES, "--no-dns"])
+def test_a_host_without_an_address_is_explained_by_its_name(place: Path, case: str) -> None:
+    def explained(*words: str) -> tuple[int, dict[str, Any]]:
+        if case == "--no-dns":
+            done = explain(place, "--json", *words)
+        else:
+            with dns_server(HOST_ZONES[case][0]) as server:
+                done = explain(place, "--json", *words, GREYD_RESOLVER=server.address)
+        return done.returncode, json.loads(done.stdout)
+
+    why = HOST_ZONES[case][1] if case in HOST_ZONES else "DNS was not asked (--no-dns)"
+    status, shown = explained("mx.white.example", SENDER, RECIPIENT)
+    assert (status, shown["verdict"]["reason"]) == (0, "client whitelist")
+    assert shown["verdict"]["assumption"] == (
+        f"Assumed: Postfix confirms the client's name mx.white.example; {why}."
+    )
+    # A recipient's entry counts for each client, and any other answer depends on the address.
+    status, shown = explained("mx.example.net", SENDER, "postmaster@example.org")
+    assert (status, shown["verdict"]["reason"]) == (0, "recipient whitelist")
+    status, shown = explained("mx.example.net", "<>", RECIPIENT)
+    assert (status, shown["verdict"]["action"], shown["verdict"]["reply"]) == (2, None, None)
+    assert shown["verdict"]["sentence"].startswith(
+        f"Unknown: it depends on the address of mx.example.net, and {why}"
+    )
+    assert not any(each["decides"] for each in shown["steps"])
+    assert shown["verdict"]["commands"] == [
+        "greyd explain 'mx.example.net[ADDRESS]' '<>' bob@example.org",
+        "greyd expect bob@example.org --for=1h",
+        "greyd whitelist add mx.example.net",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("domain", "status", "words"),
+    [("", 0, "Passes now (expected)"), ("example.com", 2, "Unknown: it depends on the address")],
+)
+def test_expected_mail_of_a_host_without_an_address_passes_unless_spf_may_deny_it(
+    place: Path, domain: str, status: int, words: str
+) -> None:
+    window = ExpectWindow(RECIPIENT, domain, int(time.time()) + 600)
+    fill(f"sqlite:{place / 'greyd.db'}", {CONTROL_KEY: Control(windows=(window,)).dump()})
+    done = explain(place, "mx.example.net", SENDER, RECIPIENT)
+    assert done.returncode == status
+    assert done.stdout.startswith(words)
+
+
+def test_one_family_of_addresses_that_dns_answers_is_enough(place: Path) -> None:
+    records = {(b"mx.example.net", RecordType.A): DnsAnswer((b"\xc0\x00\x02\x07",)),
+               (b"mx.example.net", RecordType.AAAA): DnsError("SERVFAIL")}  # fmt: skip
+    client = asyncio.run(resolve_client("mx.example.net", FakeDns(records)))
+    assert (client.address, client.host) == (CLIENT, b"")
+    del records[b"mx.example.net", RecordType.A]
+    client = asyncio.run(resolve_client("mx.example.net", FakeDns(records)))
+    assert (client.address, client.host) == (None, b"mx.example.net")
 
 
 @pytest.mark.parametrize(
@@ -156,7 +220,6 @@ def test_a_client_may_be_a_name_that_dns_resolves(place: Path) -> None:
         ((SENDER, RECIPIENT, "c@example.net"), "expected an IP address"),
         ((CLIENT, SENDER, RECIPIENT, f"--sender={SENDER}"), "--sender: also given as an argument"),
         (("client=192.0.2.7", "client_address=192.0.2.8", SENDER, RECIPIENT), "given twice"),
-        (("mx.example.net", SENDER, RECIPIENT), "give the client's address instead"),
     ],
 )
 def test_unusable_words_get_one_line_and_status_2(
@@ -173,12 +236,15 @@ def test_the_verdict_is_the_first_line_and_the_commands_are_the_last(place: Path
     lines = explain(place, CLIENT, SENDER, RECIPIENT).stdout.splitlines()
     assert lines[0].startswith("Deferred now (early-retry): one attempt so far, 1\u00a0min")
     assert "a retry passes from" in lines[0]
-    assert lines[-4:] == [
-        "To let it pass:",
+    assert lines[-6:] == [
+        "To let this mail pass now:",
         "  greyd release --sender=alice@example.com --recipient=bob@example.org",
-        "  greyd expect bob@example.org --from=example.com",
+        "To let its domain's mail pass for an hour:",
+        "  greyd expect bob@example.org --from=example.com --for=1h",
+        "To let its client's mail pass always:",
         "  greyd whitelist add 192.0.2.7",
     ]
+    assert max(len(each) for each in lines[-6:] if each.startswith("To ")) <= 45
     assert not any(each != each.rstrip() for each in lines)
 
 
@@ -223,20 +289,37 @@ def test_passing_mail_gets_the_command_that_has_it_greylisted(place: Path) -> No
                           Settings())  # fmt: skip
     fill(url, {keys.triplet: Triplet(now - 900, now - 900).dump()})
     fill(url, {others.client: Client(9, now).dump()})
+    entry = "have mail of this entry greylisted always"
     commands = {
-        (CLIENT, SENDER): ["greyd forget --sender=alice@example.com --recipient=bob@example.org"],
-        ("203.0.113.9", SENDER): ["greyd forget --client=203.0.113.9"],
-        ("192.0.2.99", SENDER): ["greyd whitelist remove 192.0.2.99"],
-        ("mx.white.example[192.0.2.50]", SENDER): [
-            f"sed -i '1s/^/# /' {place / 'clients'} && systemctl reload greyd"
-        ],
+        CLIENT: (
+            "have this mail greylisted anew",
+            "greyd forget --sender=alice@example.com --recipient=bob@example.org",
+        ),
+        "203.0.113.9": ("have its client greylisted anew", "greyd forget --client=203.0.113.9"),
+        "192.0.2.99": (entry, "greyd whitelist remove 192.0.2.99"),
+        "mx.white.example[192.0.2.50]": (
+            entry,
+            f"sed -i '1s/^/# /' {place / 'clients'} && systemctl reload greyd",
+        ),
     }
-    for (client, sender), wanted in commands.items():
-        verdict = document(place, client, sender, RECIPIENT)["verdict"]
-        assert verdict["commands"] == wanted
+    for client, (effect, command) in commands.items():
+        verdict = document(place, client, SENDER, RECIPIENT)["verdict"]
+        assert verdict["commands"] == [command]
+        assert verdict["proposals"] == [{"effect": effect, "command": command}]
         assert verdict["sentence"].startswith("Passes now (")
+        assert len(f"To {effect}:") <= 45
+    window = ExpectWindow(RECIPIENT, "", now + 600)
+    fill(url, {CONTROL_KEY: Control(windows=(window,)).dump()})
+    (expected,) = document(place, "192.0.2.200", SENDER, RECIPIENT)["verdict"]["proposals"]
+    assert expected == {
+        "effect": "have expected mail greylisted from now on",
+        "command": f"greyd expect --close {RECIPIENT}",
+    }
     fill(url, {CONTROL_KEY: Control(mode=ModeOverride("off", 0, "root", now)).dump()})
-    assert document(place, CLIENT, SENDER, RECIPIENT)["verdict"]["commands"] == ["greyd mode on"]
+    (switch,) = document(place, CLIENT, SENDER, RECIPIENT)["verdict"]["proposals"]
+    assert switch == {
+        "effect": "have all mail greylisted from now on", "command": "greyd mode on"
+    }  # fmt: skip
 
 
 HOSTILE = [
@@ -275,3 +358,89 @@ def test_the_options_that_name_the_store_are_repeated_in_the_commands(place: Pat
     done = run_here("explain", "--no-dns", f"--dbdir={place}", "--json", CLIENT, SENDER, RECIPIENT)
     for each in json.loads(done.stdout)["verdict"]["commands"]:
         assert each.endswith(f" --dbdir={place}")
+
+
+# A client whose name DNS does not tell ------------------------------------------------------------
+
+PTR = "7.2.0.192.in-addr.arpa"
+UNANSWERED: dict[str, tuple[Zone, str]] = {
+    "PTR: SERVFAIL": ({PTR: SERVFAIL}, "whether 192.0.2.7 has a name is unknown"),
+    "PTR: REFUSED": ({PTR: REFUSED}, "whether 192.0.2.7 has a name is unknown"),
+    "PTR: silent": ({PTR: SILENT}, "whether 192.0.2.7 has a name is unknown"),
+    "address: SERVFAIL": (
+        {PTR: ["60 PTR mx.white.example."], "mx.white.example": SERVFAIL},
+        "192.0.2.7 has the name mx.white.example in DNS; whether it resolves back is unknown",
+    ),
+}
+ANSWERED: dict[str, tuple[Zone, str]] = {
+    "no such name": ({}, "192.0.2.7 has no name in DNS (PTR)"),
+    "no PTR record": ({PTR: ["60 TXT x"]}, "192.0.2.7 has no name in DNS (PTR)"),
+    "another address": (
+        {PTR: ["60 PTR mx.white.example."], "mx.white.example": ["60 A 192.0.2.99"]},
+        "but that name does not resolve back to it",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", [*UNANSWERED, "no resolver", "--no-dns"])
+@pytest.mark.parametrize("given", ["", "--client-name=unknown"])
+def test_no_answer_from_dns_is_not_called_a_client_without_a_name(
+    place: Path, case: str, given: str
+) -> None:
+    options = [given] if given else []
+    if case in UNANSWERED:
+        with dns_server(UNANSWERED[case][0]) as server:
+            done = explain(
+                place, "--json", *options, CLIENT, SENDER, RECIPIENT,
+                GREYD_RESOLVER=server.address, GREYD_DNS_TIMEOUT="0.2",
+            )  # fmt: skip
+    else:
+        resolver = {} if case == "--no-dns" else {"GREYD_RESOLVER": "127.0.0.1:1"}
+        done = explain(place, "--json", *options, CLIENT, SENDER, RECIPIENT, **resolver)
+    shown = json.loads(done.stdout)
+    text = " ".join(shown["steps"][0]["details"])
+    assert "has no name" not in done.stdout
+    assert "does not resolve" not in done.stdout
+    why = "DNS was not asked" if case == "--no-dns" else "DNS did not answer"
+    if given:
+        # That the server saw no name is certain, even if it is not known now whether there is one.
+        assert text.startswith("Postfix could not confirm a name (unknown)")
+        assert (why in text) is (case != "--no-dns")
+        assert shown["verdict"]["assumption"] is None
+        return
+    found = UNANSWERED.get(case, ({}, "whether 192.0.2.7 has a name is unknown"))[1]
+    assert text.startswith(f"{found}: {why}")
+    assert shown["verdict"]["assumption"].startswith(f"The client's name is unknown: {why}")
+    assert "--client-name=NAME" in shown["verdict"]["assumption"]
+    near = [each["why"] for each in shown["steps"][2]["near"] if each["entry"] == "white.example"]
+    assert all("DNS did not answer whether it resolves back" in each for each in near)
+    assert bool(near) is (case == "address: SERVFAIL")
+
+
+@pytest.mark.parametrize("case", ANSWERED)
+def test_an_answer_from_dns_that_there_is_no_name_is_final(place: Path, case: str) -> None:
+    zone, words = ANSWERED[case]
+    with dns_server(zone) as server:
+        shown = document(place, CLIENT, SENDER, RECIPIENT, GREYD_RESOLVER=server.address)
+    assert words in " ".join(shown["steps"][0]["details"])
+    assert shown["verdict"]["assumption"] is None
+
+
+@pytest.mark.parametrize("recipient", ["postmaster@example.org", RECIPIENT])
+def test_an_unknown_name_is_only_a_reservation_where_it_may_change_the_answer(
+    place: Path, recipient: str
+) -> None:
+    (place / "clients").write_text("192.0.2.200\n")
+    assert document(place, CLIENT, SENDER, recipient)["verdict"]["assumption"] is None
+
+
+def test_no_answer_from_dns_is_not_called_a_client_that_sends_for_nobody(place: Path) -> None:
+    zone: Zone = {"example.com": SERVFAIL}
+    name = "mx.white.test[192.0.2.7]"
+    texts = ("no identity is known, and DNS did not answer all", "no identity: the client sends")
+    for records, words in zip((zone, {}), texts, strict=True):
+        with dns_server(records) as server:
+            shown = document(place, name, SENDER, RECIPIENT,
+                             GREYD_RESOLVER=server.address, GREYD_IDENTITY="spf")  # fmt: skip
+        (evidence,) = [each for each in shown["steps"] if each["step"] == "evidence"]
+        assert evidence["text"].startswith(words)

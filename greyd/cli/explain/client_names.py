@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -33,6 +32,8 @@ class ResolvedName:
     """The name that resolves back to the address; empty if none does."""
     names: tuple[bytes, ...]
     """All names of the address."""
+    unanswered: tuple[bytes, ...] = ()
+    """The names for whose addresses DNS was asked in vain: one of them may be confirmed."""
 
 
 @dataclass(slots=True)
@@ -42,6 +43,8 @@ class ClientNames:
     attributes: dict[str, bytes]
     resolved: ResolvedName | None = None
     """The client's current name in DNS, if the input had none and DNS answered."""
+    unanswered: tuple[bytes, ...] = ()
+    """The names of the address of which DNS did not say whether they resolve back to it."""
     was_vouched: bool = False
     """Whether other evidence outweighed the logged signals: the client was not suspicious."""
     missing: list[str] = field(default_factory=list)
@@ -60,7 +63,11 @@ async def complete_names(given: RequestInput, settings: Settings, lookup: Lookup
     attributes = names.attributes
     name = attributes.get("client_name", b"unknown")
     if normal_name(name) == b"unknown":
-        names.resolved = await _resolve(attributes, lookup)
+        found = await _resolve(attributes, lookup)
+        if found is not None and found.unanswered and not found.confirmed:
+            names.unanswered = found.unanswered
+        else:
+            names.resolved = found
     if "client_name" not in attributes:
         attributes["client_name"] = _confirmed(names.resolved)
         if names.resolved is None:
@@ -160,9 +167,11 @@ async def _confirm(address: Address, lookup: Lookup) -> ResolvedName:
 
     names = (await lookup.query(pointer_name(address), RecordType.PTR)).values[:_MAX_NAMES]
     kind = RecordType.A if address.bits == 32 else RecordType.AAAA
+    unanswered = []
     for name in names:
-        # Postfix treats a failure of this lookup as a name that does not resolve.
-        with contextlib.suppress(DnsError):
+        try:
             if address.packed in (await lookup.query(name, kind)).values:
                 return ResolvedName(name, names)
-    return ResolvedName(b"", names)
+        except DnsError:
+            unanswered.append(name)
+    return ResolvedName(b"", names, tuple(unanswered))

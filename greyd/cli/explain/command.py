@@ -12,14 +12,15 @@ import typer
 from greyd.cli.context import EXIT_ERROR, CommandContext
 from greyd.cli.errors import CommandError
 from greyd.cli.explain.answer.output import print_explanation
+from greyd.cli.explain.assumption import depends_on_address
 from greyd.cli.explain.examination import Examiner
 from greyd.cli.explain.probed_sources import ProbingCollector, open_sources
 from greyd.cli.explain.request_input import read_request
 from greyd.cli.explain.typed_request import (
     TypedRequest,
-    address_of_client,
     check_complete,
     read_words,
+    resolve_client,
 )
 from greyd.cli.request_options import (  # noqa: TC001 - typer reads them at run time
     ClientAddress,
@@ -129,9 +130,11 @@ client_address=192.0.2.7, sender=a@example.com, recipient=b@example.org'
     typed = read_words(words) if words else TypedRequest()
     given, log_line = _merged(given, log_line, typed, words or ())
     async with open_sources(settings, _print_internal_error, is_wanted=not no_dns) as sources:
-        if typed.attributes and (client := given["client_address"]):
-            given["client_address"] = await address_of_client(client, sources[0])
-        request = read_request(given, log_line)
+        host = b""
+        if typed.attributes and (word := given["client_address"]):
+            client = await resolve_client(word, sources[0])
+            given["client_address"], host = client.address, client.host
+        request = read_request(given, log_line, host)
         return await _explain(context, settings, request, *sources, verbose=verbose)
 
 
@@ -187,6 +190,8 @@ async def _explain(
     else:
         print_error(case.dry_run.store_error)
     faults = [each.fault for each in monitor.sources() if each.fault] if monitor else []
+    if depends_on_address(case):
+        status = EXIT_ERROR
     case = replace(case, is_undecided=bool(status), source_faults=faults)
     print_explanation(context, case, verbose=verbose)
     return status

@@ -27,6 +27,8 @@ class DnsQuery:
     """The record type and the name."""
     answer: str
     is_answered: bool
+    failure: str = ""
+    """The query and why it has no answer; empty if it has one."""
 
     def __str__(self) -> str:
         """Return a line for display."""
@@ -46,10 +48,13 @@ class RecordingLookup(Lookup):
         try:
             answer = await self._lookup.query(name, kind)
         except DnsError as error:
-            self._record(DnsQuery(question, f"no answer ({error})", is_answered=False))
+            answer_text = f"no answer ({error})"
+            self._record(DnsQuery(question, answer_text, is_answered=False, failure=str(error)))
             raise
         except asyncio.CancelledError:
-            self._record(DnsQuery(question, "no answer in time", is_answered=False))
+            failure = f"{question}: no answer in time"
+            late = DnsQuery(question, "no answer in time", is_answered=False, failure=failure)
+            self._record(late)
             raise
         self._record(DnsQuery(question, _values(answer, kind), is_answered=True))
         return answer

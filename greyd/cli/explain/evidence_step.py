@@ -38,7 +38,7 @@ def _findings(case: ExplainedRequest) -> Iterator[str]:
         own = ", which is the sender's domain" if each.speaks_for_sender else ""
         yield f"sends for {printable(each.organisation)}{own} (by {each.way})"
     if not evidence.identities and case.settings.identity:
-        yield "no identity: the client sends for nobody verifiably"
+        yield _no_identity(case)
     if evidence.signals:
         yield f"signals: {', '.join(map(_signal, evidence.signals))}"
     if evidence.listed:
@@ -51,6 +51,13 @@ def _findings(case: ExplainedRequest) -> Iterator[str]:
         yield f"unsure: {_unanswered(case)}"
     if case.reason is Reason.NOT_SUSPICIOUS:
         yield "not suspicious, and only suspicious clients are greylisted (--greylist)"
+
+
+def _no_identity(case: ExplainedRequest) -> str:
+    evidence = case.dry_run.evidence
+    if evidence.unsure or evidence.resolver_off:
+        return "no identity is known, and DNS did not answer all queries"
+    return "no identity: the client sends for nobody verifiably"
 
 
 def _signal(name: str) -> str:

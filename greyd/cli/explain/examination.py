@@ -68,7 +68,9 @@ class Examiner:
         """
         settings = self._settings
         names = await complete_names(given, settings, self._lookup)
+        is_name_missing = "client_name" in names.missing
         request = given.parse(names.attributes, settings)
+        name_failures = [each for each in self._lookup.queries if not each.is_answered]
         self._lookup.queries.clear()
         collector = self._collector
         if collector is not None and (names.logged_signals or names.logged_identity):
@@ -90,6 +92,11 @@ class Examiner:
             whitelists=self._whitelists,
             dry_run=result,
             resolved_name=names.resolved,
+            is_name_missing=is_name_missing,
+            unanswered_names=names.unanswered,
+            name_failures=name_failures,
+            is_without_dns=isinstance(self._lookup, SilentLookup),
+            host=given.host,
             queries=queries,
             missing=tuple(names.missing),
             alternatives=alternatives,

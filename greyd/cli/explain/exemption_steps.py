@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from greyd.cli.explain.assumption import depends_on_address, name_notes
 from greyd.cli.explain.step import ExplainedStep, entry_text
 from greyd.escaping import printable
 from greyd.plurals import counted
@@ -37,9 +38,11 @@ def describe_request(case: ExplainedRequest) -> ExplainedStep:
         return ExplainedStep(
             "request", f"{', '.join(missing)} missing: the mail passes without a decision"
         )
-    client = f"{printable(request.client_name or b'')}[{printable(request.client_address or b'')}]"
+    client = printable(request.client_name or b"")
+    if not case.host:
+        client += f"[{printable(request.client_address or b'')}]"
     sender, recipient = printable(request.sender or b""), printable(request.recipient or b"")
-    return ExplainedStep("request", f"from {client}, <{sender}> to <{recipient}>", _name_note(case))
+    return ExplainedStep("request", f"from {client}, <{sender}> to <{recipient}>", name_notes(case))
 
 
 def _learning_note(case: ExplainedRequest) -> str:
@@ -52,29 +55,6 @@ def _learning_note(case: ExplainedRequest) -> str:
     if may_use_sender(login, sender, rule, case.whitelists.sender_logins):
         return f"greyd learns the correspondent: {names}"
     return f"not learnt: it is unknown whether {names} (--sender-logins, --outbound-senders={rule})"
-
-
-def _name_note(case: ExplainedRequest) -> list[str]:
-    """Return a line about the client's name if it is unknown or was looked up; else no line."""
-    resolved, name = case.resolved_name, (case.request.client_name or b"").lower()
-    address = printable(case.request.client_address or b"")
-    if resolved is None:
-        unknown = "Postfix could not confirm a name (unknown), so only the address can match"
-        return [unknown] if name == b"unknown" else []
-    names = ", ".join(printable(each) for each in resolved.names)
-    if resolved.confirmed and name == b"unknown":
-        return [
-            "unknown when the mail came, so only the address can match; DNS now confirms the name"
-            f" {printable(resolved.confirmed)}"
-        ]
-    if resolved.confirmed:
-        return ["the name was looked up now, as Postfix does; Postfix logs the name that it found"]
-    if not names:
-        return [f"unknown: {address} has no name in DNS (PTR), so only the address can match"]
-    return [
-        f"unknown: {address} has the name {names} in DNS, but that name does not resolve back to"
-        " it, so only the address can match"
-    ]
 
 
 def describe_authenticated(case: ExplainedRequest) -> ExplainedStep:
@@ -94,7 +74,14 @@ def describe_client_whitelist(case: ExplainedRequest) -> ExplainedStep:
     resolved = case.resolved_name.names if case.resolved_name else ()
     reverse = (request.reverse_client_name or b"").lower()
     others = tuple({*resolved, reverse} - {b"", b"unknown", name.lower()})
-    names = ClientAttributes(name, address, others, request.helo_name or b"", request.sender or b"")
+    names = ClientAttributes(
+        name,
+        address,
+        others,
+        request.helo_name or b"",
+        request.sender or b"",
+        tuple(case.unanswered_names),
+    )
     return ExplainedStep(
         "client whitelist",
         not_matching_text(case.files.clients, len(case.whitelists.clients), what),
@@ -149,6 +136,9 @@ def describe_expected(case: ExplainedRequest) -> ExplainedStep:
         f" until {format_timestamp(each.until)}"
         for each in windows
     ]
+    if case.reason is Reason.EXPECTED and depends_on_address(case):
+        text = "yes, unless the SPF record of the sender's domain denies the client (greyd expect)"
+        return ExplainedStep("expected", text, details)
     if case.reason is Reason.EXPECTED:
         return ExplainedStep("expected", "yes (greyd expect)", details)
     if case.dry_run.is_sender_denied:
@@ -167,4 +157,7 @@ def describe_client_address(case: ExplainedRequest) -> ExplainedStep | None:
     """Describe an invalid address; None for a valid one."""
     if case.address is not None:
         return None
+    if case.host:
+        text = "unknown, and all further steps depend on it"
+        return ExplainedStep("client address", text)
     return ExplainedStep("client address", "not an IP address, so there is no triplet; it passes")

@@ -39,6 +39,16 @@ class ExplainedRequest:
     dry_run: DryRun
     resolved_name: ResolvedName | None = None
     """The client's current name in DNS, if the request has none."""
+    is_name_missing: bool = False
+    """Whether the input has no name of the client, and DNS gave none: the request says unknown."""
+    unanswered_names: Sequence[bytes] = ()
+    """The names of the address of which DNS did not say whether they resolve back to it."""
+    name_failures: Sequence[DnsQuery] = ()
+    """The queries for the client's name or address that DNS did not answer."""
+    is_without_dns: bool = False
+    """Whether no DNS query was sent, as ``--no-dns`` says."""
+    host: bytes = b""
+    """The client's name, if the input has no address and DNS gave none; otherwise empty."""
     queries: Sequence[DnsQuery] = ()
     """The DNS queries of the policy's evidence collector."""
     source_faults: Sequence[SourceFault] = ()

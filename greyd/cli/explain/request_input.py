@@ -32,6 +32,8 @@ class RequestInput:
     """Whether the server got no other names of the client than these."""
     decision: LoggedDecision | None = None
     """The server's decision, if the request comes from its log."""
+    host: bytes = b""
+    """The client's name, if its address is unknown; otherwise empty."""
     text: bytes = b""
     """The request as Postfix sends it, if it comes from standard input; otherwise empty."""
 
@@ -51,10 +53,17 @@ class RequestInput:
         return request
 
 
-def read_request(given: Mapping[str, str | None], log_line: str | None) -> RequestInput:
+def read_request(
+    given: Mapping[str, str | None], log_line: str | None, host: bytes = b""
+) -> RequestInput:
     """Return the attributes that were given, and those of a log line; else read standard input.
 
     What was given takes precedence over the log line.
+
+    Args:
+        given: the attributes by name; None for those that were not given.
+        log_line: a line of the mail log, or None.
+        host: the client's name if only that is known; ``given`` has no address then.
 
     Raises:
         CommandError: the client's address, the sender or the recipient is missing or not
@@ -62,6 +71,8 @@ def read_request(given: Mapping[str, str | None], log_line: str | None) -> Reque
         MailLogError: the log line contains neither a decision nor a rejection.
     """
     from_options = read_request_options(given)
+    if host:
+        from_options = {"client_name": host, **from_options, "client_address": b"unknown"}
     logged = read_log_line(log_line) if log_line is not None else None
     if logged is None and not from_options:
         return RequestInput({}, is_complete=True, text=_read_standard_input())
@@ -82,6 +93,7 @@ def read_request(given: Mapping[str, str | None], log_line: str | None) -> Reque
         {"request": b"smtpd_access_policy", "etrn_domain": b"", **attributes},
         is_complete=logged is not None and logged.is_complete and is_same,
         decision=logged.decision if logged is not None and is_same else None,
+        host=host,
     )
 
 

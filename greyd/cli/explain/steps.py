@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from greyd.cli.explain.assumption import depends_on_address
 from greyd.cli.explain.evidence_step import describe_evidence
 from greyd.cli.explain.exemption_steps import (
     describe_authenticated,
@@ -88,6 +89,6 @@ def describe_steps(case: ExplainedRequest) -> list[ExplainedStep]:
             if case.is_undecided and definition.name == "memory":
                 break
             if definition.name == deciding:
-                step.decides = True
+                step.decides = not depends_on_address(case)
                 break
     return described

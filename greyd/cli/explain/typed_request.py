@@ -5,6 +5,7 @@ A word may also be an attribute with its name, as in a log: ``sender=alice@examp
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -123,40 +124,43 @@ def check_complete(attributes: Collection[str], words: Sequence[str] = ()) -> No
         raise CommandError(f"{names}: missing; {_USAGE}{stored}")
 
 
-async def address_of_client(text: str, lookup: Lookup) -> str:
-    """Return the address of a client that may be typed as a host's name, which DNS resolves.
+@dataclass(frozen=True, slots=True)
+class TypedClient:
+    """A client as somebody typed it: an address, or the name of a host without a known address."""
+
+    address: str | None
+    host: bytes = b""
+    """The host's name, if DNS gave no address for it; otherwise empty."""
+
+
+async def resolve_client(text: str, lookup: Lookup) -> TypedClient:
+    """Return a client that may be typed as a host's name, which DNS resolves.
 
     Anything but a host's name is returned as it is. If a name has several addresses, the first one
     is returned, and a note on standard error shows the others.
-
-    Raises:
-        CommandError: the name has no address in DNS, or DNS does not answer.
     """
     if _CLIENT_WITH_NAME.fullmatch(text):
-        return text
+        return TypedClient(text)
     try:
         client = read_client(text, "ADDRESS")
     except CommandError:
-        return text  # The option's own reader explains what is wrong with it.
+        return TypedClient(text)  # The option's own reader explains what is wrong with it.
     if not isinstance(client, DomainName):
-        return text
-    name = printable(client.name)
-    remedy = f"give the client's address instead, or both: {name}[ADDRESS]"
+        return TypedClient(text)
     addresses: list[str] = []
-    try:
-        for kind, bits in ((RecordType.A, 32), (RecordType.AAAA, 128)):
+    for kind, bits in ((RecordType.A, 32), (RecordType.AAAA, 128)):
+        # The lookup records the failure, which the explanation shows if there is no address.
+        with contextlib.suppress(DnsError):
             answer = await lookup.query(client.name, kind)
             addresses += [
                 address_text(int.from_bytes(each), bits).decode() for each in answer.values
             ]
-    except DnsError as error:
-        raise CommandError(f"{name}: no address found ({error}); {remedy}") from None
     if not addresses:
-        raise CommandError(f"{name}: no address in DNS; {remedy}")
+        return TypedClient(None, client.name)
     if others := addresses[1 : _MAX_SHOWN_ADDRESSES + 1]:
         more = len(addresses) - 1 - len(others)
         print_error(
-            f"{name}: explaining mail from its address {addresses[0]}; it also has"
-            f" {', '.join(others)}{f' and {more} more' if more else ''}"
+            f"{printable(client.name)}: explaining mail from its address {addresses[0]}; it also"
+            f" has {', '.join(others)}{f' and {more} more' if more else ''}"
         )
-    return addresses[0]
+    return TypedClient(addresses[0])

@@ -39,13 +39,8 @@ def client_reason(text: bytes, seen: ClientAttributes) -> MismatchReason | None:
         return MismatchReason(
             Likelihood.NOTATION, f"would match if it were written {display_name(name)}"
         )
-    for other in seen.other_names:
-        if is_or_is_below(other, name):
-            return MismatchReason(
-                Likelihood.UNCONFIRMED_NAME,
-                f"would match {display_name(other)}, a name of the address that does not resolve"
-                " back to it, so it does not count",
-            )
+    if why := _unconfirmed_name(name, seen):
+        return why
     if is_or_is_below(seen.helo.lower(), name):
         return MismatchReason(
             Likelihood.OTHER_ATTRIBUTE, "matches the HELO name, which whitelists ignore"
@@ -57,6 +52,24 @@ def client_reason(text: bytes, seen: ClientAttributes) -> MismatchReason | None:
             "matches the sender, which only --whitelist-senders compares",
         )
     return None if seen.name == b"unknown" else related_reason(name, seen.name.lower())
+
+
+def _unconfirmed_name(entry: bytes, seen: ClientAttributes) -> MismatchReason | None:
+    for other in seen.other_names:
+        if is_or_is_below(other, entry):
+            return MismatchReason(
+                Likelihood.UNCONFIRMED_NAME,
+                f"would match {display_name(other)}, a name of the address that does not resolve"
+                " back to it, so it does not count",
+            )
+    for other in seen.unanswered_names:
+        if is_or_is_below(other, entry):
+            return MismatchReason(
+                Likelihood.UNCONFIRMED_NAME,
+                f"matches {display_name(other)}, a name of the address; DNS did not answer whether"
+                " it resolves back to it",
+            )
+    return None
 
 
 def _network_reason(
@@ -109,6 +122,11 @@ def _client_pattern(text: bytes, seen: ClientAttributes) -> MismatchReason | Non
     if any(search(other) for other in seen.other_names):
         return MismatchReason(
             Likelihood.UNCONFIRMED_NAME, "matches a name that does not resolve back to the address"
+        )
+    if any(search(other) for other in seen.unanswered_names):
+        return MismatchReason(
+            Likelihood.UNCONFIRMED_NAME,
+            "matches a name of the address; DNS did not answer whether it resolves back to it",
         )
     if seen.helo and search(seen.helo):
         return MismatchReason(

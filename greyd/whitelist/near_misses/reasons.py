@@ -32,6 +32,8 @@ class ClientAttributes:
     """Further names in the PTR records of the address, which do not resolve back to it."""
     helo: bytes = b""
     sender: bytes = b""
+    unanswered_names: tuple[bytes, ...] = ()
+    """Further names in the PTR records of which DNS did not say whether they resolve back."""
 
 
 class Likelihood(IntEnum):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from greyd.cli.explain.answer.commands_to_paste import commands_to_paste
 from greyd.cli.explain.answer.remedies import BY_MERIT, ON_THIS_SITE, describe_remedies
 from greyd.cli.explain.answer.verdict import verdict_sentence
+from greyd.cli.explain.assumption import describe_assumption
 from greyd.cli.explain.rule_step import retry_window
 from greyd.cli.explain.steps import describe_steps
 from greyd.escaping import printable, printable_text
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from greyd.cli.context import CommandContext
+    from greyd.cli.explain.answer.commands_to_paste import ProposedCommand
     from greyd.cli.explain.explained_request import ExplainedRequest
     from greyd.cli.explain.rule_step import RetryWindow
     from greyd.cli.explain.step import ExplainedStep
@@ -66,7 +68,9 @@ def print_explanation(
                 **_verdict_as_json(case, window),
                 "would_pass_with": remedies,
                 "sentence": sentence,
-                "commands": commands,
+                "assumption": describe_assumption(case) or None,
+                "commands": [each.command for each in commands],
+                "proposals": [each.as_json() for each in commands],
             },
             "logged": case.logged and _logged_as_json(case.logged),
         }
@@ -80,7 +84,7 @@ def _print_text(
     steps: Sequence[ExplainedStep],
     sentence: str,
     remedies: Sequence[str],
-    commands: Sequence[str],
+    commands: Sequence[ProposedCommand],
     is_short: bool = False,
 ) -> None:
     """Print the verdict first, then the steps, then what would change it."""
@@ -90,9 +94,13 @@ def _print_text(
     context.print(Text(sentence, style=_STYLES[reason.action] if reason else "bold"))
     for each in case.alternatives:
         context.print(f"  {each.assumption}: {_in_words(each.reason, each.detail)}")
+    if assumption := describe_assumption(case):
+        context.print(assumption)
     if case.logged is not None:
         context.print(f"At that time: {_logged_in_words(case.logged)}.")
-    context.print("")
+    # A low terminal has no room for empty lines.
+    gap = () if is_short else ("",)
+    context.print(*gap)
     shown = [each for each in steps if each.decides] if is_short else steps
     _print_steps(context, shown)
     if left := len(steps) - len(shown):
@@ -108,11 +116,11 @@ def _print_text(
         context.print("", "What would auto-whitelist the client in time:")
         context.print(*(f"  {each}" for each in merit))
     if commands:
-        is_passing = reason is not None and reason.action == PASS
-        context.print("", "To have it greylisted:" if is_passing else "To let it pass:")
-        for command in commands:
+        context.print(*gap)
+        for proposed in commands:
+            context.print(f"To {proposed.effect}:")
             # Unwrapped: a line that is folded cannot be pasted.
-            context.console.print(f"  {command}", soft_wrap=True)
+            context.console.print(f"  {proposed.command}", soft_wrap=True)
 
 
 def _fits(context: CommandContext, print_text: Callable[[CommandContext], None]) -> bool:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from greyd.cli.explain.assumption import depends_on_address, why_unknown
 from greyd.config.durations import format_duration
+from greyd.escaping import printable
 from greyd.rules.reasons import PASS, Reason
 from greyd.rules.records import Triplet
 from greyd.terminal import format_timestamp
@@ -21,6 +23,9 @@ def verdict_sentence(
     case: ExplainedRequest, steps: Sequence[ExplainedStep], window: RetryWindow | None
 ) -> str:
     """Return what happens to the mail now, with the reason, and when a retry passes."""
+    if depends_on_address(case):
+        name = printable(case.host)
+        return f"Unknown: it depends on the address of {name}, and {why_unknown(case)}."
     if case.is_undecided:
         return "Unknown: it depends on the server's store, which can't be read."
     if case.reason is None:
