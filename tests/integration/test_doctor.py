@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from redis import Redis
 
-from tests.commands import run
+from tests.commands import run, run_here
 from tests.integration.postfix import MASTER_CF, Client, attempt, postfix
 from tests.integration.prometheus import prometheus_of
 from tests.integration.test_redis_roles import sentinel
@@ -38,7 +38,9 @@ from tests.processes import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    Runner = Callable[..., subprocess.CompletedProcess[str]]
 
 pytestmark = pytest.mark.integration
 
@@ -123,12 +125,18 @@ class Look:
                 ("warning", "error")}  # fmt: skip
 
 
-def look(place: Place, *options: str, postfix_folder: Path | None = None) -> Look:
-    """Call the doctor; without a folder Postfix's part is left out."""
+def look(
+    place: Place, *options: str, postfix_folder: Path | None = None, runner: Runner = run
+) -> Look:
+    """Call the doctor; without a folder Postfix's part is left out.
+
+    ``run_here`` as the runner is quicker, but the doctor then can't change the process's user,
+    which it does for Unix sockets.
+    """
     folder = [f"--main-cf={postfix_folder}"] if postfix_folder else []
     # The tests' own folder for records counts more than the file.
     record = f"--run-dir={place.folder / 'db'}"
-    done = run("doctor", f"--config={place.config}", record, "--json", *folder, *options)
+    done = runner("doctor", f"--config={place.config}", record, "--json", *folder, *options)
     assert done.returncode in (0, 1), done.stderr
     assert "Traceback" not in done.stderr
     findings = [
@@ -148,6 +156,13 @@ def look(place: Place, *options: str, postfix_folder: Path | None = None) -> Loo
     if postfix_folder:
         assert done.returncode == bool(found.wrong)
     return found
+
+
+def write_postfix(folder: Path, main: str, master: str) -> None:
+    """Write both files, and make them look older: Postfix sleeps before it reads new ones."""
+    for name, text in (("main.cf", main), ("master.cf", master)):
+        (folder / name).write_text(text)
+        os.utime(folder / name, (1_700_000_000, 1_700_000_000))
 
 
 def advice(place: Place, *options: str) -> str:
@@ -566,9 +581,8 @@ def test_main_cf_is_parsed_as_postfix_does(
     program("postconf")
     place = Place(tmp_path, port=10023)
     place.write()
-    (tmp_path / "main.cf").write_text(f"compatibility_level = 3.6\n{main}\n")
-    (tmp_path / "master.cf").write_text(MASTER + master)
-    found = look(place, postfix_folder=tmp_path)
+    write_postfix(tmp_path, f"compatibility_level = 3.6\n{main}\n", MASTER + master)
+    found = look(place, postfix_folder=tmp_path, runner=run_here)
     assert found.states[check] == state, found.seen
     if check == "postfix: files" and state == "error":
         assert found.status == 1
@@ -579,18 +593,16 @@ def test_the_file_and_the_line_that_postfix_cannot_read_are_named(
     place: Place, tmp_path: Path
 ) -> None:
     program("postconf")
-    (tmp_path / "master.cf").write_text(MASTER)
     for text, line in (
         ("a = b\n\nsmtpd_recipient_restrictions =\n  permit,\nreject\n", 5),
         ("a = b\n# c\nsmtpd_helo_restrictions =\n  permit\n  ${f\n", 3),
     ):
-        (tmp_path / "main.cf").write_text(text)
-        found = look(place, postfix_folder=tmp_path)
+        write_postfix(tmp_path, text, MASTER)
+        found = look(place, postfix_folder=tmp_path, runner=run_here)
         assert f"{tmp_path}/main.cf:{line}: " in found.seen["postfix: files"]
         assert f"postconf -c {tmp_path} -n" in found.remedies["postfix: files"]
-    (tmp_path / "main.cf").write_text("a = b\n")
-    (tmp_path / "master.cf").write_text(f"{MASTER}25 inett n - n - - smtpd\n")
-    found = look(place, postfix_folder=tmp_path)
+    write_postfix(tmp_path, "a = b\n", f"{MASTER}25 inett n - n - - smtpd\n")
+    found = look(place, postfix_folder=tmp_path, runner=run_here)
     last = len(MASTER.splitlines()) + 1
     assert f"{tmp_path}/master.cf:{last}: " in found.seen["postfix: files"]
 
@@ -599,12 +611,13 @@ def test_a_second_postgrey_is_known_by_its_process(place: Place, tmp_path: Path)
     if os.geteuid() != 0:
         unavailable("only root can see who listens")
     program("postconf")
-    (tmp_path / "master.cf").write_text(MASTER)
     with postgrey(tmp_path) as old, place.served():
-        (tmp_path / "main.cf").write_text(
+        write_postfix(
+            tmp_path,
             "compatibility_level = 3.6\nsmtpd_client_restrictions ="
             f" check_policy_service inet:127.0.0.1:{old.port}\nsmtpd_recipient_restrictions ="
-            f" check_policy_service inet:127.0.0.1:{place.port}\n"
+            f" check_policy_service inet:127.0.0.1:{place.port}\n",
+            MASTER,
         )
         found = look(place, postfix_folder=tmp_path)
     check = "postfix: other greylisting"
@@ -627,11 +640,10 @@ def test_the_doctors_requests_do_not_count_as_mail(place: Place) -> None:
 
 def test_main_cf_may_be_named_by_its_file_or_its_folder(place: Place, tmp_path: Path) -> None:
     program("postconf")
-    (tmp_path / "master.cf").write_text(MASTER)
-    (tmp_path / "main.cf").write_text("hello world\n")
+    write_postfix(tmp_path, "hello world\n", MASTER)
     for given in (f"--main-cf={tmp_path}", f"--main-cf={tmp_path}/main.cf",
                   f"--config-dir={tmp_path}"):  # fmt: skip
-        done = run("doctor", f"--config={place.config}", given)
+        done = run_here("doctor", f"--config={place.config}", given)
         assert done.returncode == 1
         assert f"{tmp_path}/main.cf:1: " in done.stdout
 
@@ -654,15 +666,16 @@ def test_the_recommended_lines_for_submission_have_no_fault(place: Place, tmp_pa
     program("postconf")
     place.write(learn_outbound=True, identity="spf")
     lines = advice(place)
-    (tmp_path / "main.cf").write_text(f"compatibility_level = 3.6\n{lines}\n")
+    main = f"compatibility_level = 3.6\n{lines}\n"
     own = "  -o smtpd_recipient_restrictions=$submission_recipient_restrictions\n"
     assert own.strip() in lines
-    (tmp_path / "master.cf").write_text(f"{MASTER}submission inet n - n - - smtpd\n{own}")
-    found = look(place, postfix_folder=tmp_path)
+    submission = f"{MASTER}submission inet n - n - - smtpd\n"
+    write_postfix(tmp_path, main, submission + own)
+    found = look(place, postfix_folder=tmp_path, runner=run_here)
     assert found.states["postfix: submission (submission)"] == "ok"
     assert found.states["postfix: policy service"] == "ok"
-    (tmp_path / "master.cf").write_text(f"{MASTER}submission inet n - n - - smtpd\n")
-    found = look(place, postfix_folder=tmp_path)
+    write_postfix(tmp_path, main, submission)
+    found = look(place, postfix_folder=tmp_path, runner=run_here)
     assert found.states["postfix: submission (submission)"] == "warning"
 
 

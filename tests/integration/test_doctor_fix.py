@@ -212,6 +212,7 @@ def test_a_person_is_asked_and_a_no_or_ctrl_c_changes_nothing(copy: Copy, tmp_pa
         if answer == "y":
             child.expect("reload now")
             child.sendline("n")
+            child.expect(r"\d+ hints? not applied, as")
         child.expect(pexpect.EOF)
         child.close()
         assert (copy.main_cf.read_text() != before) is (answer == "y")

@@ -9,13 +9,18 @@ from greyd.cli.context import EXIT_NO
 from greyd.cli.doctor.output import worst_first
 from greyd.cli.entries.confirmation import agrees, ask
 from greyd.cli.errors import CommandError
+from greyd.doctor.findings import FindingState
 from greyd.doctor.postfix.fix.writing import check_with_postfix, real_path, write_plan
 from greyd.doctor.programs import ProgramError, run_program
 from greyd.escaping import printable_text, shell_word
+from greyd.plurals import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from greyd.cli.context import CommandContext
     from greyd.doctor.checks import CheckResult
+    from greyd.doctor.findings import Finding
     from greyd.doctor.postfix.fix.plan import FixPlan
 
 _STYLES = {"+": "green", "-": "red", "@": "cyan"}
@@ -34,7 +39,7 @@ async def fix(context: CommandContext, result: CheckResult, *, yes: bool) -> int
     problems = worst_first(result.findings)
     if plan is None or not plan.changes:
         context.print("Nothing to change in Postfix's main.cf and master.cf.")
-        _print_rest(context, len(problems))
+        _print_rest(context, len(problems), result.findings)
         return EXIT_NO if problems else 0
     _print_diff(context, plan)
     for change in plan.changes:
@@ -49,7 +54,7 @@ async def fix(context: CommandContext, result: CheckResult, *, yes: bool) -> int
         context.console.print(f"    {undo}", soft_wrap=True)
     await _reload(context, plan, yes=yes)
     left = len(problems) - len(plan.commands)
-    _print_rest(context, left)
+    _print_rest(context, left, result.findings)
     return EXIT_NO if left else 0
 
 
@@ -88,7 +93,12 @@ async def _reload(context: CommandContext, plan: FixPlan, *, yes: bool) -> None:
     context.console.print(f"    {line}", soft_wrap=True)
 
 
-def _print_rest(context: CommandContext, count: int) -> None:
+def _print_rest(context: CommandContext, count: int, findings: Sequence[Finding]) -> None:
+    """Print how many problems and hints are left."""
     if count:
         what = "1 problem needs" if count == 1 else f"{count} problems need"
         context.print(f"{what} another remedy: greyd doctor shows it.")
+    if hints := sum(each.state is FindingState.HINT for each in findings):
+        # A hint is a choice between good settings, which only this site can make.
+        what = counted(hints, "hint")
+        context.print(f"{what} not applied, as each is a choice: greyd doctor -v shows them.")

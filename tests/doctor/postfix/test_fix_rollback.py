@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
+import signal
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,7 +16,7 @@ from greyd.doctor.postfix.fix.plan import FileChange, FixError, FixPlan
 from greyd.doctor.postfix.fix.writing import write_plan
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 OLD = {"main.cf": "a = 1\r\nb = \udcff\n", "master.cf": "smtp inet n - y - - smtpd"}
@@ -103,6 +105,77 @@ def test_ctrl_c_during_the_check_puts_them_back(site: Site) -> None:
     asyncio.run(interrupted())
     (site.folder / "started").unlink()
     assert site.content() == OLD
+
+
+SIGNALS = ("INT", "TERM", "HUP")
+AT_COPY = "the check of the copy"
+AT_FILES = "the check of the files"
+AT_FIRST = "the first file's replacement"
+AT_SECOND = "the second file's replacement"
+AT_ROLLBACK = "the rollback"
+
+
+@pytest.fixture
+def handled() -> Iterator[list[str]]:
+    """Catch signals that greyd leaves to the process, which they would end; return their names."""
+    numbers = [signal.Signals[f"SIG{name}"] for name in SIGNALS]
+    caught: list[str] = []
+    before = {
+        each: signal.signal(each, lambda number, _: caught.append(signal.Signals(number).name))
+        for each in numbers
+    }
+    yield caught
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("step", [AT_COPY, AT_FIRST, AT_SECOND, AT_FILES, AT_ROLLBACK])
+@pytest.mark.parametrize("name", SIGNALS)
+def test_a_signal_at_any_step_leaves_the_old_files_and_no_backup(
+    site: Site,
+    handled: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    step: str,
+    times: int,
+) -> None:
+    sends = f"for each in {' '.join('x' * times)}; do kill -s {name} $PPID; done; exec sleep 60"
+    at_copy = sends if step == AT_COPY else "exit 0"
+    at_files = {AT_FILES: sends, AT_ROLLBACK: "exit 1"}.get(step, "exit 0")
+    site.postfix.write_text(
+        f'#!/bin/sh\nif [ "$2" = {site.folder} ]; then\n{at_files}\nfi\n{at_copy}\n'
+    )
+    site.postfix.chmod(0o755)
+    replace, count = os.replace, itertools.count(1)
+    number_of_step = {AT_FIRST: 1, AT_SECOND: 2, AT_ROLLBACK: 3}.get(step)
+
+    def replace_and_signal(*paths: Path) -> None:
+        replace(*paths)
+        if next(count) == number_of_step:
+            for _ in range(times):
+                os.kill(os.getpid(), signal.Signals[f"SIG{name}"])
+
+    monkeypatch.setattr(os, "replace", replace_and_signal)
+    expected = KeyboardInterrupt if name == "INT" and step != AT_ROLLBACK else FixError
+    with pytest.raises(expected) as raised:
+        asyncio.run(write_plan(site.plan()))
+    if step == AT_ROLLBACK:
+        assert "rejects the changed files" in str(raised.value)
+    elif name != "INT":
+        assert str(raised.value) == f"interrupted by SIG{name}; nothing was changed"
+    assert site.content() == OLD
+    assert handled == []
+
+
+def test_a_signal_that_was_ignored_before_stays_so(site: Site) -> None:
+    site.when_written("kill -s HUP $PPID")
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert len(asyncio.run(write_plan(site.plan()))) == 2
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize(

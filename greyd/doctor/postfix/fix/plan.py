@@ -260,8 +260,15 @@ def fill_copy(copy: Path, source: Path, main: str, master: str) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a file with an older timestamp: Postfix waits two seconds before it reads a new one."""
     path.write_bytes(text.encode(errors="surrogateescape"))
+    set_older(path)
+
+
+def set_older(path: Path) -> None:
+    """Give a complete file an older timestamp: each program of Postfix waits before a new one.
+
+    It takes a file for unfinished that changed in the last two seconds, and sleeps.
+    """
     written_at = time.time() - _AGE_SECONDS
     os.utime(path, (written_at, written_at))
 

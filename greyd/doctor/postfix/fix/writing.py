@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import signal
 import stat
 import tempfile
 import time
@@ -13,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from greyd.doctor.postfix.fix.plan import FixError, fill_copy
+from greyd.doctor.postfix.fix.interruption import cancelled_by_signals
+from greyd.doctor.postfix.fix.plan import FixError, fill_copy, set_older
 from greyd.doctor.programs import FailedProgramError, ProgramError, run_program
 from greyd.escaping import shell_word
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from greyd.doctor.postfix.fix.plan import FileChange, FixPlan
 
 _CHECK_SECONDS = 60
-_INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +63,13 @@ async def check_with_postfix(plan: FixPlan) -> None:
     """Run ``postfix check`` on a copy of the folder with the changes.
 
     Raises:
-        FixError: Postfix rejects the changed files, or the check can't run.
+        FixError: Postfix rejects the changed files, or the check can't run, or a signal ends it.
     """
+    with cancelled_by_signals():
+        await _check_copy(plan)
+
+
+async def _check_copy(plan: FixPlan) -> None:
     if os.geteuid() != 0:
         raise FixError("postfix check must run as root: run greyd doctor --fix as root")
     texts = {each.path.name: each.after for each in plan.changes}
@@ -92,14 +96,20 @@ async def write_plan(plan: FixPlan) -> Sequence[WrittenFile]:
     """Write the changes; keep a backup of each file, with its owner and mode, next to it.
 
     Postfix checks the changes in a copy first, and the files themselves afterwards. If that check
-    or any other step fails, the old files are restored.
+    or any other step fails, or a signal arrives before its end, the old files are restored.
 
     Raises:
         FixError: nothing was changed, or the text names the files that were, and how to put them
             back; it has the reason.
+        KeyboardInterrupt: SIGINT arrived; nothing was changed.
     """
+    with cancelled_by_signals():
+        return await _write(plan)
+
+
+async def _write(plan: FixPlan) -> Sequence[WrittenFile]:
     paths = [real_path(each) for each in plan.changes]
-    await check_with_postfix(plan)
+    await _check_copy(plan)
     stamp = time.strftime("%Y%m%d-%H%M%S")
     written: list[WrittenFile] = []
     try:
@@ -129,30 +139,25 @@ def _reason(fault: BaseException) -> str:
 def _roll_back(plan: FixPlan, written: Sequence[WrittenFile]) -> list[str]:
     """Put the old files back; return the files that are not as they were, and what to do."""
     problems = []
-    # An impatient second Ctrl-C must not end this between two files.
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTS)
-    try:
-        for change, each in zip(plan.changes, written, strict=False):
-            undo = f"cp -p {shell_word(str(each.backup))} {shell_word(str(each.path))}"
-            try:
-                before, after = (
-                    text.encode(errors="surrogateescape") for text in (change.before, change.after)
-                )
-                now = each.path.read_bytes()
-                if now not in (before, after):
-                    problems.append(
-                        f"{each.path} was changed meanwhile, and stays so; to put it back: {undo}"
-                    )
-                    continue
-                if now != before:
-                    _replace(each.path, before)
-                each.backup.unlink()
-            except OSError as error:
+    for change, each in zip(plan.changes, written, strict=False):
+        undo = f"cp -p {shell_word(str(each.backup))} {shell_word(str(each.path))}"
+        try:
+            before, after = (
+                text.encode(errors="surrogateescape") for text in (change.before, change.after)
+            )
+            now = each.path.read_bytes()
+            if now not in (before, after):
                 problems.append(
-                    f"{each.path} is still changed ({error.strerror}); to put it back: {undo}"
+                    f"{each.path} was changed meanwhile, and stays so; to put it back: {undo}"
                 )
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+                continue
+            if now != before:
+                _replace(each.path, before)
+            each.backup.unlink()
+        except OSError as error:
+            problems.append(
+                f"{each.path} is still changed ({error.strerror}); to put it back: {undo}"
+            )
     return problems
 
 
@@ -180,7 +185,7 @@ def _replace(path: Path, data: bytes) -> None:
     new = path.with_name(f".{path.name}.greyd-{os.getpid()}")
     try:
         _copy(path, new, data)
-        os.utime(new)
+        set_older(new)
         new.replace(path)
     finally:
         with contextlib.suppress(FileNotFoundError):
