@@ -154,14 +154,16 @@ class Settings:
         lists, domains = (*self.dnsbl, *self.rhsbl), self.recipient_domains
         delays = [self.delay_seconds, *self.delays, *(zone.delay_seconds or 0 for zone in lists)]
         delays += [seconds for each in domains for seconds in each.all_delays]
-        needs_signals = (
+        depends_on_suspicion = (
             bool(self.delays)
             or self.greylist == "suspicious"
             or any(each.delays or each.greylist == "suspicious" for each in domains)
         )
         needs_evidence = bool(
-            self.identity or lists or self.dnswl or needs_signals or self.learn_outbound
+            self.identity or lists or self.dnswl or depends_on_suspicion or self.learn_outbound
         )
+        # A signal also voids what a client's identity has earned.
+        needs_signals = depends_on_suspicion or self.auto_whitelist_identities > 0
         delay_varies = bool(self.delays or lists or any(each.all_delays for each in domains))
         object.__setattr__(self, "delay_varies", delay_varies)
         object.__setattr__(self, "longest_delay_seconds", max(delays))

@@ -69,6 +69,8 @@ class _DnsFindings:
     sender_accepts_no_mail: bool = False
     signals_without_dns: tuple[str, ...] | None = None
     """The signals of the names in the request; None before they are known."""
+    known_signals: Sequence[str] = ()
+    """Further signals, of names that the request does not have any more."""
     is_complete: bool = True
     """False if a query failed, was not answered by the deadline, or was impossible."""
     is_resolver_off: bool = False
@@ -101,24 +103,33 @@ class DnsEvidenceCollector:
         self._lookup = lookup
         self._override = override
         self._on_error = on_error
-        needs_signals = settings.needs_signals or settings.auto_whitelist_identities > 0
-        self._signals = frozenset(settings.signals if needs_signals else ())
+        self._signals = frozenset(settings.signals if settings.needs_signals else ())
         self._needs_spf = "spf" in settings.identity or bool(self._signals & _SPF_SIGNALS)
         self._own_domains = OwnDomains(settings.own_domains, settings.hostname or "")
         self._tasks: set[asyncio.Task[Evidence]] = set()
         self._closed = False
 
     def collect(
-        self, request: Request, address: Address, found: Callable[[Evidence], None]
+        self,
+        request: Request,
+        address: Address,
+        found: Callable[[Evidence], None],
+        known_signals: Sequence[str] = (),
     ) -> None:
         """Call ``found`` exactly once, with the evidence, no later than the deadline.
 
         If collecting fails, the evidence is ``unsure``; no error reaches ``found``.
+
+        Args:
+            request: the request.
+            address: the client's address.
+            found: called with the evidence.
+            known_signals: signals that the client has shown by names that ``request`` lacks.
         """
         if self._closed:
             found(Evidence(unsure=True))
             return
-        task = asyncio.ensure_future(self._collect(request, address))
+        task = asyncio.ensure_future(self._collect(request, address, known_signals))
         self._tasks.add(task)
         task.add_done_callback(partial(self._deliver, found))
 
@@ -144,8 +155,11 @@ class DnsEvidenceCollector:
 
     # Queries ------------------------------------------------------------------------------------
 
-    async def _collect(self, request: Request, address: Address) -> Evidence:
-        findings, loop = _DnsFindings(), asyncio.get_running_loop()
+    async def _collect(
+        self, request: Request, address: Address, known_signals: Sequence[str]
+    ) -> Evidence:
+        findings = _DnsFindings(known_signals=known_signals)
+        loop = asyncio.get_running_loop()
         if not self._states.is_resolver_up:
             findings.is_resolver_off = True
             return self._combine(request, address, findings)
@@ -267,7 +281,9 @@ class DnsEvidenceCollector:
         self, request: Request, address: Address, findings: _DnsFindings, *, listed: bool
     ) -> Iterator[str]:
         if self._signals:
-            found = self._found_signals(request, address, findings)
+            found: Iterable[str] = self._found_signals(request, address, findings)
+            if findings.known_signals:
+                found = dict.fromkeys((*found, *findings.known_signals))
             yield from (name for name in found if name in self._signals)
         if listed and findings.dnsbl:
             yield "dnsbl"

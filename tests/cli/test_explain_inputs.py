@@ -11,6 +11,7 @@ from greyd.cli.explain.dns_trace import RecordingLookup, SilentLookup
 from greyd.cli.explain.examination import Examiner
 from greyd.cli.explain.request_input import RequestInput, read_request
 from greyd.config.settings import Settings
+from greyd.config.vocabulary import Zone
 from greyd.dns.collector import DnsEvidenceCollector
 from greyd.dns.lookup import DisabledLookup, RecordType
 from greyd.whitelist.entries import WhitelistFile
@@ -165,6 +166,8 @@ def test_the_client_shows_the_signals_that_it_shows_the_server(
         (options(GOOD, helo_name=MX, client_name=MX), DisabledLookup(), ["answers from DNS"]),
         (line(MX, GOOD, f", helo={MX}"), DisabledLookup(), ["answers from DNS"]),
         (line(MX, GOOD), DisabledLookup(), ["helo_name", "answers from DNS"]),
+        # The server may not have got the answers about the HELO name that a line of 0.1.0 lacks.
+        (line(MX, GOOD, ", signals=generic_name, dns=late"), None, ["helo_name"]),
     ],
 )
 def test_without_a_name_that_matters_each_answer_is_shown_and_none_is_claimed(
@@ -204,3 +207,47 @@ def test_an_option_that_changes_the_client_looks_its_names_up_again() -> None:
     given = read_request({"client_address": MISMATCH, "client_name": "unknown"}, logged)
     case = explained(given, **SUSPICIOUS)
     assert case.dry_run.evidence.signals == ("ptr_mismatch",)
+
+
+@pytest.mark.parametrize(
+    ("more", "listed", "verdict"),
+    [
+        (", signals=helo_not_fqdn", True, "not suspicious"),
+        (", signals=helo_not_fqdn", False, "new"),
+        (", signals=helo_not_fqdn+helo_no_address", True, "new"),
+        (", signals=helo_wrong_literal", True, "new"),
+        (", helo=pc, signals=helo_not_fqdn", True, "not suspicious"),
+        (", helo=pc, signals=helo_not_fqdn", False, "new"),
+    ],
+)
+@pytest.mark.parametrize("reason", ["new", "not suspicious"])
+def test_a_whitelist_that_outweighs_a_signal_of_the_line_is_asked_today(
+    more: str,
+    listed: bool,
+    verdict: str,
+    reason: str,
+) -> None:
+    dns = fake_dns()
+    if listed:
+        dns.add("7.2.0.192.list.dnswl.org", RecordType.A, "127.0.5.1")
+    zone = Zone("list.dnswl.org", supports=True)
+    case = explained(line(MX, GOOD, more, reason), dns, **SUSPICIOUS, dnswl=(zone,))
+    assert case.reason is not None
+    assert case.reason.text == verdict
+
+
+@pytest.mark.parametrize(
+    ("settings", "signals"),
+    [
+        ({"identity": ("spf",)}, ()),
+        ({"identity": ("spf",), "auto_whitelist_identities": 3}, ("helo_wrong_literal",)),
+        ({"delays": (0, 60, 300, 3600)}, ("helo_wrong_literal",)),
+        (SUSPICIOUS, ("helo_wrong_literal",)),
+        ({**SUSPICIOUS, "signals": ("no_ptr",)}, ()),
+    ],
+)
+def test_a_signal_of_the_line_counts_wherever_the_server_looks_for_signals(
+    settings: dict[str, Any], signals: tuple[str, ...]
+) -> None:
+    for more in (", helo=[192.0.2.99]", ", signals=helo_wrong_literal"):
+        assert explained(line(MX, GOOD, more), **settings).dry_run.evidence.signals == signals

@@ -132,16 +132,19 @@ def _add_helo(
     # SPF checks the HELO name of a bounce, so an assumed one would prove too much.
     if is_likely and names.attributes.get("sender"):
         names.attributes["helo_name"] = client_name
-    if logged is None:
+    if logged is None or (decision is not None and decision.dns):
+        # Without all answers from DNS, the HELO name may show more signals than the line has.
         names.missing.append("helo_name")
-    else:
+    if logged is not None:
         # SPF checks the HELO name of a bounce.
         words = ("helo",) if names.attributes.get("sender") else ("helo", "spf_")
         names.logged_signals += tuple(
             each for each in logged if any(word in each for word in words)
         )
         is_clean = decision is not None and decision.reason == Reason.NOT_SUSPICIOUS.text
-        names.was_vouched = is_clean and bool(logged)
+        # Only a bounce's HELO name, if it is a domain, can have had an SPF pass that vouched.
+        is_domain_unknown = not (names.attributes.get("sender") or "helo_not_fqdn" in logged)
+        names.was_vouched = is_clean and bool(logged) and is_domain_unknown
 
 
 def _logged_organisation(decision: LoggedDecision | None) -> bytes:

@@ -42,10 +42,11 @@ if TYPE_CHECKING:
     from greyd.cli.explain.dns_trace import RecordingLookup
     from greyd.cli.explain.request_input import RequestInput
     from greyd.config.settings import Settings
+    from greyd.dns.collector import DnsEvidenceCollector
     from greyd.dns.lookup import Lookup
     from greyd.dns.sources.monitor import SourceMonitor
     from greyd.policy.dry_run import Readable
-    from greyd.policy.evidence_sources import EvidenceCollector, SenderCheck
+    from greyd.policy.evidence_sources import SenderCheck
     from greyd.rules.transaction import Record
     from greyd.whitelist.matcher import Whitelists
 
@@ -199,7 +200,7 @@ async def _explain(
 
 def _evidence_collector(
     settings: Settings, whitelists: Whitelists, lookup: Lookup, monitor: SourceMonitor | None
-) -> EvidenceCollector | None:
+) -> DnsEvidenceCollector | ProbingCollector | None:
     """Return an evidence collector like the server's; None if the settings need none."""
     if not settings.needs_evidence:
         return None

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
     from greyd.cli.explain.client_names import ClientNames
     from greyd.cli.explain.dns_trace import RecordingLookup
+    from greyd.cli.explain.probed_sources import ProbingCollector
     from greyd.cli.explain.request_input import RequestInput
     from greyd.config.settings import Settings
+    from greyd.dns.collector import DnsEvidenceCollector
     from greyd.policy.dry_run import DryRun, Readable
     from greyd.policy.evidence_sources import EvidenceCollector, SenderCheck
     from greyd.rules.address import Address
@@ -39,7 +41,7 @@ class Examiner:
         files: WhitelistContents,
         store: Readable,
         lookup: RecordingLookup,
-        collector: EvidenceCollector | None,
+        collector: DnsEvidenceCollector | ProbingCollector | None,
         sender_check: SenderCheck | None = None,
     ) -> None:
         """Create an examiner.
@@ -72,9 +74,10 @@ class Examiner:
         request = given.parse(names.attributes, settings)
         name_failures = [each for each in self._lookup.queries if not each.is_answered]
         self._lookup.queries.clear()
-        collector = self._collector
-        if collector is not None and (names.logged_signals or names.logged_identity):
-            collector = _WithLoggedEvidence(collector, names, settings)
+        collector: EvidenceCollector | None = self._collector
+        if self._collector is not None and (names.logged_signals or names.logged_identity):
+            identity = names.logged_identity if settings.identity else b""
+            collector = _WithLoggedEvidence(self._collector, names, identity)
         result = await self._decide(request, collector)
         queries = tuple(self._lookup.queries)
         alternatives: tuple[Alternative, ...] = ()
@@ -188,27 +191,27 @@ class _WithLoggedEvidence:
     """Adds what the log line has to the evidence: signals and identity by missing attributes."""
 
     def __init__(
-        self, collector: EvidenceCollector, names: ClientNames, settings: Settings
+        self,
+        collector: DnsEvidenceCollector | ProbingCollector,
+        names: ClientNames,
+        identity: bytes,
     ) -> None:
-        counting = settings.signals if settings.needs_signals else ()
         self._collector = collector
-        self._signals = [each for each in names.logged_signals if each in counting]
-        self._organisation = names.logged_identity if settings.identity else b""
+        self._signals = names.logged_signals
+        self._organisation = identity
         self._was_vouched = names.was_vouched
 
     def collect(
         self, request: Request, address: Address, found: Callable[[Evidence], None]
     ) -> None:
         def add(evidence: Evidence) -> None:
-            more = [each for each in self._signals if each not in evidence.signals]
             identities = evidence.identities
             if self._organisation not in (b"", *(each.organisation for each in identities)):
                 identities = (self._identity(request), *identities)
             vouched = evidence.is_vouched or self._was_vouched
-            signals = (*evidence.signals, *more)
-            found(replace(evidence, identities=identities, signals=signals, is_vouched=vouched))
+            found(replace(evidence, identities=identities, is_vouched=vouched))
 
-        self._collector.collect(request, address, add)
+        self._collector.collect(request, address, add, self._signals)
 
     def _identity(self, request: Request) -> ProvenIdentity:
         """Return the logged identity; the line does not name the proof."""

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 from greyd.cli.explain.dns_trace import RecordingLookup, SilentLookup
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from greyd.config.settings import Settings
+    from greyd.dns.collector import DnsEvidenceCollector
     from greyd.dns.sources.monitor import SourceMonitor
-    from greyd.policy.evidence_sources import EvidenceCollector
     from greyd.rules.address import Address
     from greyd.rules.evidence import Evidence
     from greyd.rules.request import Request
@@ -53,18 +53,24 @@ async def open_sources(
 class ProbingCollector:
     """Probes the sources before the first request, then collects evidence."""
 
-    def __init__(self, collector: EvidenceCollector, monitor: SourceMonitor) -> None:
+    def __init__(self, collector: DnsEvidenceCollector, monitor: SourceMonitor) -> None:
         self._collector = collector
         self._monitor = monitor
         self._probe: asyncio.Task[None] | None = None
 
     def collect(
-        self, request: Request, address: Address, found: Callable[[Evidence], None]
+        self,
+        request: Request,
+        address: Address,
+        found: Callable[[Evidence], None],
+        known_signals: Sequence[str] = (),
     ) -> None:
         """Call ``found`` once, with the evidence."""
         if self._probe is None:
             self._probe = asyncio.ensure_future(self._monitor.probe_all())
-        self._probe.add_done_callback(lambda _: self._collector.collect(request, address, found))
+        self._probe.add_done_callback(
+            lambda _: self._collector.collect(request, address, found, known_signals)
+        )
 
     def close(self) -> None:
         """Stop collecting."""
