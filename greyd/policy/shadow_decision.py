@@ -6,9 +6,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from greyd.rules.reasons import GREYLIST, Category, Reason
+from greyd.rules.records import Triplet
 
 if TYPE_CHECKING:
-    from greyd.policy.events import DecisionEvent
+    from greyd.policy.events import DecisionEvent, Transaction
 
 
 class DelayInShadow(StrEnum):
@@ -56,8 +57,17 @@ class ShadowDecision(NamedTuple):
             return None
         if action_in_mode_on(self.shadow.reason) == GREYLIST:
             return DelayInShadow.STILL_WAITING
-        # The shadow's own triplet has waited, too.
-        return DelayInShadow.DELAYED if self.shadow.waited_seconds else DelayInShadow.NOT_DELAYED
+        has_waited = self.shadow.waited_seconds or _has_waited_before(self.shadow.transaction)
+        return DelayInShadow.DELAYED if has_waited else DelayInShadow.NOT_DELAYED
+
+
+def _has_waited_before(transaction: Transaction | None) -> bool:
+    """Whether the network's triplet waited before it passed, at an earlier attempt."""
+    if transaction is None or transaction.decision is None:
+        return False
+    text = transaction.remembered[0]  # The network's triplet is always the first key.
+    triplet = Triplet.load(text) if text else None
+    return triplet is not None and (triplet.passed_at or 0) > triplet.first_seen
 
 
 def action_in_mode_on(reason: Reason) -> str:

@@ -209,27 +209,32 @@ def test_both_decisions_are_counted_and_compared() -> None:
             ("greylist", "greylist"): 1,
         }
         assert site.count("first_contacts", shadow="greylist") == 1
-        assert site.count("delayed_mail", shadow="not delayed") == 1
+        assert site.count("delayed_mail", shadow="delayed") == 1
         assert site.count("skipped") == 0
 
     with_site(do, FakeStore(), {"delay_seconds": 60})
 
 
 @pytest.mark.parametrize(
-    ("shadow", "delay"),
+    ("shadow", "attempts", "delay"),
     [
-        ({"delay_seconds": 0}, "not delayed"),
-        ({"delay_seconds": 300}, "delayed"),
-        ({"delay_seconds": 3600}, "still waiting"),
+        ({"delay_seconds": 0}, (0, 310, 320), "not delayed"),
+        ({"delay_seconds": 0}, (0, 100, 310), "not delayed"),
+        ({"delay_seconds": 60}, (0, 310, 320), "delayed"),
+        # The shadow lets the second attempt pass, which the server finds too early.
+        ({"delay_seconds": 60}, (0, 100, 310), "delayed"),
+        ({"delay_seconds": 60}, (0, 30, 100, 200, 310), "delayed"),
+        ({"delay_seconds": 60, "auto_whitelist_clients": 1}, (0, 100, 310), "delayed"),
+        ({"delay_seconds": 300}, (0, 310, 320), "delayed"),
+        ({"delay_seconds": 3600}, (0, 310, 320), "still waiting"),
     ],
 )
 def test_mail_that_has_waited_is_counted_by_what_it_would_have_done(
-    shadow: dict[str, Any], delay: str
+    shadow: dict[str, Any], attempts: Sequence[int], delay: str
 ) -> None:
     async def do(site: SimulatedSite) -> None:
-        await site.ask(0)
-        await site.ask(310)
-        await site.ask(320)
+        for at in attempts:
+            await site.ask(at)
         counts = {
             each: site.count("delayed_mail", shadow=each)
             for each in ("not delayed", "delayed", "still waiting")
