@@ -57,8 +57,8 @@ STRONG_SIGNALS = (
 """The signs of spamware that make a client suspicious without any other."""
 
 WEAK_SIGNALS = (
-    "helo_not_fqdn", "helo_no_address", "generic_name", "helo_other_address", "spf_softfail",
-    "plain_helo",
+    "helo_not_fqdn", "helo_no_address", "generic_name", "helo_other_address",
+    "helo_private_literal", "spf_softfail", "plain_helo",
 )  # fmt: skip
 """The signs of spamware that other evidence can outweigh, if a client shows only one of them."""
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from greyd.dns.helo_resolution import HeloResolution
 from greyd.dns.lookup import RecordType, UnqueryableNameError, has_records
-from greyd.rules.address import is_behind_local_nat64, parse_address
+from greyd.rules.address import is_behind_local_nat64, is_internal, parse_address
 from greyd.rules.client_names.generic_hostnames import is_generic
 from greyd.rules.hostnames import (
     domain_of,
@@ -38,8 +38,8 @@ def signals_without_dns(request: Request, address: Address) -> Iterator[str]:
     helo = normal_name(request.helo_name)
     if request.helo_name is not None and not (is_fqdn(helo) or is_literal(helo)):
         yield "helo_not_fqdn"
-    if is_literal(helo) and not _is_literal_of(helo, address):
-        yield "helo_wrong_literal"
+    if is_literal(helo) and (signal := _literal_signal(helo, address)):
+        yield signal
     if (request.protocol_name or b"").upper() == b"SMTP":
         yield "plain_helo"
     known_name = (request.reverse_client_name or b"").lower() if name == b"unknown" else name
@@ -47,12 +47,20 @@ def signals_without_dns(request: Request, address: Address) -> Iterator[str]:
         yield "generic_name"
 
 
-def _is_literal_of(literal: bytes, address: Address) -> bool:
-    """Whether an address literal denotes the client's address (RFC 5321, 4.1.3)."""
+def _literal_signal(literal: bytes, address: Address) -> str | None:
+    """Return the signal of an address literal; None for the client's own (RFC 5321, 4.1.3).
+
+    A mail server behind NAT may know only its private address. So that is a weak signal: bots
+    behind NAT send the same.
+    """
     denoted = parse_address(literal[1:-1].removeprefix(b"ipv6:"))
-    if denoted is not None and denoted.bits == 32 and is_behind_local_nat64(address):
-        return True  # the client's IPv4 address is unknown
-    return denoted is not None and denoted[:2] == address[:2]
+    if denoted is None:
+        return "helo_wrong_literal"
+    if denoted.bits == 32 and is_behind_local_nat64(address):
+        return None  # the client's IPv4 address is unknown
+    if denoted[:2] == address[:2]:
+        return None
+    return "helo_private_literal" if is_internal(denoted) else "helo_wrong_literal"
 
 
 def helo_signal(

@@ -278,7 +278,8 @@ def test_a_good_server_is_clean() -> None:
         ({"helo_name": b"localhost"}, {"helo_not_fqdn"}),
         ({"sender": b"alice@nosuch.example"}, {"sender_no_mx"}),
         ({"sender": b""}, set()),
-        ({"helo_name": b"[10.0.0.1]"}, {"helo_wrong_literal"}),
+        ({"helo_name": b"[198.51.100.1]"}, {"helo_wrong_literal"}),
+        ({"helo_name": b"[10.0.0.1]"}, {"helo_private_literal"}),
         ({"helo_name": b"[192.0.2.7]"}, set()),
         ({"protocol_name": b"SMTP"}, {"plain_helo"}),
         ({"protocol_name": b"ESMTP"}, set()),
@@ -344,7 +345,9 @@ SOFT, PASS, NO_SPF = b"x@soft.example", b"alice@example.com", b"x@plain.example"
         ({"protocol_name": b"SMTP", "sender": NO_SPF}, True),
         # Two weak signals, or a strong one, are too much for an SPF pass.
         ({**EC2, "protocol_name": b"SMTP"}, True),
-        ({"helo_name": b"[10.0.0.1]"}, True),
+        ({"helo_name": b"[198.51.100.1]"}, True),
+        ({"helo_name": b"[10.0.0.1]", "protocol_name": b"SMTP"}, True),
+        ({**EC2, "helo_name": b"[10.0.0.1]"}, True),
         # Good mail: nothing weak, or one weak signal that an SPF pass outweighs.
         ({"sender": NO_SPF}, False),
         (EC2, False),
@@ -352,6 +355,7 @@ SOFT, PASS, NO_SPF = b"x@soft.example", b"alice@example.com", b"x@plain.example"
         ({"helo_name": b"nowhere.example.com"}, False),
         ({"helo_name": b"localhost"}, False),
         ({"protocol_name": b"SMTP"}, False),
+        ({"helo_name": b"[10.0.0.1]"}, False),
         ({"helo_name": b"[192.0.2.7]", "sender": NO_SPF}, False),
     ],
 )

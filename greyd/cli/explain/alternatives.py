@@ -27,7 +27,7 @@ _HELO = "helo_name"
 _SIGNALS = {
     _HELO: (
         "helo_own_domain", "helo_wrong_literal", "helo_not_fqdn", "helo_no_address",
-        "helo_other_address",
+        "helo_other_address", "helo_private_literal",
     ),
     "client_name": ("no_ptr", "ptr_mismatch", "generic_name"),
     "reverse_client_name": ("no_ptr", "ptr_mismatch"),

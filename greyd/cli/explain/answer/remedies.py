@@ -99,6 +99,7 @@ _SIGNAL_REMEDIES: Mapping[str, Callable[[ExplainedRequest], str]] = {
     "helo_no_address": lambda case: _host_record(case.request.helo_name, case),
     "helo_other_address": lambda case: _host_record(case.request.helo_name, case),
     "helo_wrong_literal": lambda case: f"the HELO name [{_address(case)}], or a host name",
+    "helo_private_literal": lambda case: f"the HELO name [{_address(case)}], or a host name",
     "helo_own_domain": _own_mail,
     "sender_own_domain": _own_mail,
     "sender_no_mx": lambda case: (
