@@ -18,6 +18,7 @@ from tests.outcome.parameters import BOTS, Parameters
 from tests.outcome.resolver import SimulatedResolver
 from tests.outcome.runs import Results, run_one
 from tests.outcome.simulation import Outcome, build_world, outages
+from tests.outcome.variations import VARIATIONS
 from tests.outcome.zone import DBL, DNSWL, PBL, ZEN, Fault, Outage, SimulatedDns
 from tests.processes import program
 
@@ -104,6 +105,14 @@ def test_all_shares_add_up_to_one() -> None:
     for shares in (WORLD.good, WORLD.bad):
         assert sum(shares.values()) == pytest.approx(1, abs=0.03)
     assert set(WORLD.bad) > BOTS
+
+
+@pytest.mark.parametrize("name", list(VARIATIONS)[1:])
+def test_each_variation_is_another_world_of_the_same_seed_and_length(name: str) -> None:
+    varied = VARIATIONS[name](WORLD)
+    assert varied != WORLD
+    assert (varied.seed, varied.days) == (WORLD.seed, WORLD.days)
+    assert (set(varied.good), set(varied.bad)) == (set(WORLD.good), set(WORLD.bad))
 
 
 def test_mails_are_ordered_and_within_the_time(mails: list[Mail]) -> None:
