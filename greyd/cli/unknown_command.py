@@ -36,11 +36,11 @@ _COMMANDS_OF_TOPICS: Mapping[str, str] = {
     "reload": "systemctl reload greyd",
     "help": "greyd -h", "version": "greyd --version",
 }  # fmt: skip
-"""What to type instead of a word that other programs have as a command."""
+"""What to type instead of a word that is a command of other programs."""
 
 
 def describe_unknown_command(word: str) -> str:
-    """Return the message about a word that is no command, with what to type instead."""
+    """Return the message about a word that is not a command, with what to type instead."""
     shown = excerpt(word, MAX_WORD)
     name = word.lower().replace("_", "-")
     message = f'no such command: "{shown}"'

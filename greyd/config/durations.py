@@ -25,7 +25,7 @@ _A_CENTURY = 36_525 * DAY
 
 
 def parse_duration(text: str) -> int:
-    """Return the seconds of a duration, whole ones: ``90``, ``90s``, ``10m``, ``1.5h``, ``1h 30m``.
+    """Return a duration in whole seconds: ``90``, ``90s``, ``10m``, ``1.5h``, ``1h 30m``.
 
     Raises:
         ValueError: the text is not a duration; the message describes the expected form.

@@ -58,7 +58,7 @@ class Option:
 
     @property
     def shown_default(self) -> str:
-        """The default for people: as one would type it, or in words; empty if there is none."""
+        """The default for display: as one would type it, or in words; empty if there is none."""
         return self.default or self.default_note
 
     @property

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class SourceKind(Enum):
-    """What a value comes from; the values are for programs."""
+    """The kind of source of a setting; the enum's values are for programs."""
 
     COMMAND_LINE = "command line"
     ENVIRONMENT = "environment"
@@ -46,7 +46,7 @@ class SettingOrigin:
     """The value as it was written, or several; empty for a preset's value and a default."""
     kind: SourceKind
     place: str
-    """The place for people, such as ``/etc/greyd/greyd.toml:12`` or ``command line (--delay)``."""
+    """The place for display, such as ``/etc/greyd/greyd.toml:12`` or ``command line (--delay)``."""
 
 
 def origins_of(read: SettingSources, *, files: Sequence[Path] | None = None) -> list[SettingOrigin]:

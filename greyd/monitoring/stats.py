@@ -197,9 +197,9 @@ class TripletCounts:
     age_seconds: float
     """The time since the scan."""
     waiting_in_delay: int = 0
-    """Those of the waiting that have to wait longer."""
+    """Waiting triplets whose delay has not ended."""
     waiting_due: int = 0
-    """Those of the waiting whose retry passes now."""
+    """Waiting triplets whose retry passes now."""
 
     @classmethod
     def of(cls, counts: StoreSummary, age_seconds: float) -> TripletCounts:

@@ -71,7 +71,7 @@ class StoreSizeMonitor:
         if self._level is FillLevel.FULL:
             self._log.error(
                 f"the store is full: {size}; passing new triplets without greylisting; raise"
-                " --max-store-size, or find the clients with most triplets (greyd stats)"
+                " --max-store-size, or find the clients with the most triplets (greyd stats)"
             )
         elif self._level is FillLevel.NEARLY_FULL:
             self._log.warning(

@@ -102,7 +102,7 @@ class Observer(Protocol):
         return
 
     def mode_without_end(self, mode: str, reason: str) -> None:
-        """Observe that a mode without end lets all mail pass: once a day, on one server of all.
+        """Observe that a mode without end lets all mail pass: once a day, on one of the servers.
 
         Args:
             mode: ``off`` or ``learn``.

@@ -157,7 +157,7 @@ class Store(TransactionalStore, Protocol):
         """Yield all entries in small groups, so that no request waits for long.
 
         With ``containing``, the store leaves out entries whose key has none of these texts, which
-        is many times as fast. It may yield others, so the caller checks each entry as in a scan of
+        is many times faster. It may yield others, so the caller checks each entry as in a scan of
         all, and it always yields keys with a character of UTF-8 outside ASCII.
 
         Entries that are stored during the scan may be missing. All others come once; only Redis

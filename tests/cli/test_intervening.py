@@ -461,7 +461,7 @@ def test_a_repeated_mode_is_set_once_and_its_author_is_shown(url: str, words: li
     second = answer(url, "mode", *words, SUDO_USER="carol")
     assert second == first
     said = text(url, "mode", *words, SUDO_USER="carol")
-    assert said.startswith(f"the mode was set already; nothing was changed\n{words[0]}, until ")
+    assert said.startswith(f"the mode was already set; nothing was changed\n{words[0]}, until ")
     assert "by alice@" in said
 
 

@@ -227,7 +227,7 @@ def test_an_entry_in_place_of_the_action_is_no_riddle(
 ) -> None:
     done = site.run(word)
     assert done.returncode == 2
-    assert "is no action: expected add, remove or list" in done.stderr
+    assert "is not an action: expected add, remove or list" in done.stderr
     for action in ("list", "add"):
         assert (f"  greyd whitelist {action} {word}\n" in done.stderr) is proposed
     assert site.run("LIST").returncode == 0
@@ -240,7 +240,7 @@ def test_a_list_without_a_file_of_ones_own_is_a_note_below_the_table(tmp_path: P
     done = site.run()
     assert "mx.example.net" in done.stdout.splitlines()[1]
     last = done.stdout.splitlines()[-1]
-    assert last == "recipients: the server reads no file of yours; --recipient shows which"
+    assert last == "recipients: the server reads no .local file; --recipient shows which"
     assert "recipients" not in done.stderr
     assert "add --whitelist-recipients=" in site.run("add", "bob@example.org").stderr
     assert "add --whitelist-recipients=" in site.run("list", "--recipient").stderr

@@ -237,7 +237,7 @@ def words_of(command: str, arguments: list[str], folder: Path) -> list[str]:
 
 
 def assert_one_line(said: str, wanted: str, command: str) -> None:
-    notes = ("no server can be asked", "no running server uses")
+    notes = ("no server to ask", "no running server uses")
     lines = [line for line in said.splitlines() if not any(note in line for note in notes)]
     assert len(lines) == 1, (command, said)
     assert wanted in lines[0], (command, said)

@@ -160,7 +160,11 @@ def test_a_dns_fault_that_is_known_says_what_is_wrong() -> None:
 @pytest.mark.parametrize(
     ("hour", "usual", "text"),
     [
-        ({}, UsualHour(5, requests=240), "no request in the last hour; at this time 240 are usual"),
+        (
+            {},
+            UsualHour(5, requests=240),
+            "no requests in the last hour; 240 are usual at this time",
+        ),
         ({}, UsualHour(5, requests=49), ""),
         ({PASSED: 1}, UsualHour(5, requests=240), ""),
         ({NEW: 300}, UsualHour(5, 300, first_contacts=100), "300 first contacts in the last hour"),

@@ -32,7 +32,7 @@ MAX_ENVIRONMENT_BYTES = 2**20
 _NOT_COMPARED = (
     "config", "daemonize", "dbdir", "group", "pidfile", "run-dir", "store", "user",
 )  # fmt: skip
-"""Options that a server's record does not have, because they concern only its process."""
+"""Options that a server's record does not contain, because they concern only its process."""
 
 _DEFAULTS = {each.name: each.default for each in fields(Settings) if each.init}
 
@@ -60,7 +60,7 @@ class Configuration:
     warnings: tuple[str, ...] = ()
     """What is unknown or ignored in the sources."""
     fault: str = ""
-    """Why the sources can't be read or used; empty if they can. Then no place is known."""
+    """Why the sources can't be read or used, so that no origin is known; empty if they can."""
 
 
 def configuration_without_server(arguments: Sequence[str]) -> Configuration:
@@ -165,7 +165,7 @@ def _from_origin(origin: SettingOrigin, settings: Settings) -> OptionInForce:
 
 
 def _recorded(server: RunRecord, running: Settings) -> Iterator[OptionInForce]:
-    """Yield the options of a server's record, of which no place is known."""
+    """Yield the options of a server's record, whose origins are unknown."""
     texts: dict[str, list[str]] = {}
     for name, text in server.options:
         texts.setdefault(name, []).append(text)

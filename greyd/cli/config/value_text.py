@@ -21,7 +21,7 @@ UNSET = "–"
 
 
 def shown_texts(origin: SettingOrigin, value: Any, default: Any) -> list[str]:
-    """Return the values of an option for people; empty if it has none.
+    """Return the values of an option for display; empty if it has none.
 
     Args:
         origin: the option, and the texts that set it.

@@ -92,7 +92,7 @@ def _fitting(items: Sequence[Item], incomplete: str) -> list[Item]:
 
 
 _BREAKS = re.compile(r"[=:]+")
-"""What bash separates words at, besides blanks (``COMP_WORDBREAKS``)."""
+"""The characters at which bash separates words, besides blanks (``COMP_WORDBREAKS``)."""
 
 
 def _bash(environment: Mapping[str, str]) -> int:

@@ -159,7 +159,7 @@ def _of_command(words: Sequence[str], command: Mapping[str, Any], width: int) ->
 
 
 def _usage(words: Sequence[str], arguments: Sequence[Mapping[str, Any]]) -> str:
-    """Return how to call a command; with the action that the second word names, if it does."""
+    """Return the usage of a command, with the action if the second word names one."""
     name, action = words[0], words[1] if len(words) > 1 else ""
     if not (arguments and _is_action(action, arguments[0])):
         return " ".join(["Usage: greyd", name, "[OPTIONS]", *(each["name"] for each in arguments)])

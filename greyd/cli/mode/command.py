@@ -160,7 +160,7 @@ class _ModeChange:
             # The servers log the user who switched the mode; a reset removes that from the record.
             return replace(control, mode=None).with_action(by, "mode reset", self.now)
         if before is not None and before.mode == self.mode.value and self._ends_with(before):
-            self.result = "the mode was set already; nothing was changed"
+            self.result = "the mode was already set; nothing was changed"
             return control
         return replace(control, mode=ModeOverride(self.mode.value, self.until, by, self.now))
 

@@ -21,12 +21,12 @@ def print_agreement(context: CommandContext, replay: MailReplay) -> None:
         return
     share = 100 * replay.agreed / replay.compared
     context.print(
-        f"Today's settings decide as the log does in {share:.1f} % of"
+        f"Today's settings agree with the log in {share:.1f} % of"
         f" {counted(replay.compared, 'attempt')};"
         f" {replay.known_before:,} of them depend on mail before the log"
     )
     if earlier := replay.attempts - replay.compared:
-        context.print(f"{counted(earlier, 'attempt')} more not made: the mail has passed before")
+        context.print(f"{counted(earlier, 'more attempt')} not made: the mail has passed before")
     if different := replay.disagreements.count:
         verb = "differs" if different == 1 else "differ"
         context.print(f"{counted(different, 'attempt')} {verb}:")

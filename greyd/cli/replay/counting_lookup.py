@@ -1,4 +1,4 @@
-"""Counts the answers of the DNS: a simulation with ``--dns`` is worth nothing without them."""
+"""Counts the answers from DNS, without which a simulation with ``--dns`` is worthless."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Counts the attempts that today's settings decide in another way than the log, by cause."""
+"""Counts, by cause, the attempts that today's settings decide differently from the log."""
 
 from __future__ import annotations
 
@@ -85,8 +85,8 @@ class Disagreements:
             more = f" and {rest:,} more" if rest else ""
             lines.append((
                 total,
-                f"{total:,} pass by a whitelist entry that the log does not know (added since?):"
-                f" {names}{more}",
+                f"{total:,} pass because of a whitelist entry that the log does not show (added"
+                f" since?): {names}{more}",
             ))  # fmt: skip
         yield from (line for _, line in sorted(lines, key=lambda each: -each[0]))
         if (rest := len(self._pairs) - _MAX_PAIRS) > 0:

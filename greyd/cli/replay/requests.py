@@ -35,7 +35,7 @@ def origin_name(name: bytes, text: bytes) -> bytes:
 
 
 def has_verified_name(name: bytes, text: bytes) -> bool:
-    """Return whether DNS verified a client's name, and it is no customer's generic one."""
+    """Return whether DNS verified a client's name, and it is not a customer's generic one."""
     address = parse_address(text)
     name = normal_name(name)
     return name not in (b"", b"unknown") and address is not None and not is_generic(name, address)

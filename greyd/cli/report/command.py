@@ -92,7 +92,7 @@ def report(
     log may be a file of any syslog, the journal (journalctl -o export), the log of a container, or
     lines of JSON objects; what cannot be read is counted and shown.
 
-    Greylisted mail that never came back is nearly always spam. The report helps to find the few
+    Greylisted mail that never came back is almost always spam. The report helps to find the few
     exceptions: it first lists the mail of clients with a verified name, of the sender's own hosts,
     and of domains whose other mail has passed.
 

@@ -183,7 +183,7 @@ _SHORT_HINTS = {
     "tried again": "retry",
     "the sender's own host": "own host",
 }
-"""Hints in a word: a whole sentence would take three lines of a terminal of 80 columns."""
+"""One-word hints: a whole sentence would take three lines of a terminal of 80 columns."""
 
 
 def _short(hint: str) -> str:

@@ -64,7 +64,7 @@ async def stats(
     lower_cpu_priority()
     addresses = metrics_addresses(server or [], context.settings.metrics)
     if not addresses:
-        print_error("--metrics=0: no server can be asked; showing only the store")
+        print_error("--metrics=0: no server to ask; showing only the store")
 
     async def show() -> int:
         view = Overview(StoreStatus(context.store_url), context.settings)

@@ -140,7 +140,7 @@ def _next_command(
     health: Health,
     selected: str,
 ) -> str:
-    """Return the command that helps most: against the worst problem, or to see more."""
+    """Return the most useful command: for the worst problem, or to see more."""
     for each in problems:
         if each.remedy:
             return each.remedy

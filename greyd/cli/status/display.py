@@ -39,7 +39,7 @@ _HEALTH_COLOURS = {
 
 @dataclass(frozen=True, slots=True)
 class StatusStyle:
-    """The abilities of the output."""
+    """The capabilities of the output."""
 
     width: int
     """In columns; a line that is longer wraps."""

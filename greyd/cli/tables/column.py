@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 Row = TypeVar("Row")
 
 Value = str | bytes | int | float | None
-"""The value of a cell; None for none. A text stands for itself in a column of any kind."""
+"""The value of a cell; None for an empty one. A text is shown unchanged in any kind of column."""
 
 
 class Kind(Enum):

@@ -133,7 +133,7 @@ class FollowedLog(Protocol):
 
 
 class StandardInput:
-    """Standard input, all of which is to come."""
+    """Standard input, which has no past content."""
 
     is_past_cut = False
 

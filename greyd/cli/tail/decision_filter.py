@@ -31,7 +31,7 @@ _ESCAPED = re.compile(rb"%([89A-F][0-9A-F])")
 
 @dataclass(frozen=True, slots=True)
 class DecisionFilter:
-    """Conditions that a decision must all meet; None and an empty text are no condition."""
+    """Conditions, all of which a decision must meet; None and an empty text match any."""
 
     client: ClientNetwork | ClientGroup | DomainName | None = None
     sender: NullSender | MailAddress | DomainName | None = None

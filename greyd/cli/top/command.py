@@ -68,7 +68,7 @@ async def top(
             " stats, greyd list, or greyd top --json"
         )
     if not sys.stdin.isatty():
-        raise CommandError("standard input is not a terminal, so no key would arrive; use --json")
+        raise CommandError("standard input is not a terminal, so keys can't be read; use --json")
     from greyd.cli.top.interface.app import run
 
     await run(data, count)

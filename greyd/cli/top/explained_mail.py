@@ -26,7 +26,7 @@ async def explain_mail(context: CommandContext, mail: ListedMail, width: int) ->
     """
     if mail.entry.is_hidden:
         return (
-            "With --privacy the store has only hashes, so that this mail's client, sender and"
+            "With --privacy the store has only hashes, so this mail's client, sender and"
             " recipient are unknown. Its log line has them: greyd explain --log-line …"
         )
     from greyd.cli.explain.command import explain

@@ -1,4 +1,4 @@
-"""Fetches the statistics of servers, and scans the store, again and again for ``greyd top``."""
+"""Repeatedly fetches the servers' statistics and scans the store, for ``greyd top``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from greyd.store.contract import Store
 
 MAX_NEWEST = 2000
-"""How many of the newest entries are read at each refresh while a scan of the store takes long."""
+"""How many of the newest entries are read at each refresh during a long scan of the store."""
 
 MAX_REREAD = 100
 """How many of the mails on the screen are read again at each refresh."""

@@ -1,7 +1,7 @@
 """Changes that an administrator makes to one waiting mail; each is described before it is made.
 
-``describe`` states exactly what ``apply`` will do; ``apply`` returns what has changed, one
-sentence. Texts contain only what ``greyd.escaping`` has escaped.
+``describe`` states exactly what ``apply`` will do; ``apply`` returns what has changed, in
+one sentence. Texts contain only what ``greyd.escaping`` has escaped.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class ReleaseMail:
         """Return what will be released."""
         return (
             f"Release {route_of(self.mail)} from {self.mail.client}? The sender's next attempt"
-            " passes. The mail is still in its sender's queue; greyd can't hasten it."
+            " passes. The mail is still in its sender's queue; greyd can't speed it up."
         )
 
     async def apply(self, context: CommandContext) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from greyd.cli.top.live_data import LiveData
 
 WIDE = 70
-"""The width from which on the list has a column for the client."""
+"""The minimum width at which the list has a column for the client."""
 
 MIN_LIST_ROWS = 3
 _TITLE_LINES = 2
@@ -94,7 +94,9 @@ def main_lines(data: LiveData, state: ListState, width: int, height: int, now: f
     room = height - len(lower) - _TITLE_LINES - detail_count - MIN_LIST_ROWS
     if len(upper) > max(room, 1):
         upper = upper[: max(room, 1)]
-        upper[-1] = Text("… this terminal is too low for the overview: greyd stats"[:width], "dim")
+        upper[-1] = Text(
+            "… this terminal is too short for the overview: greyd stats"[:width], "dim"
+        )
     state.page = max(height - len(upper) - len(lower) - _TITLE_LINES - detail_count, 1)
     state.scroll()
     rows = [
@@ -189,7 +191,7 @@ def _short_duration(seconds: float) -> str:
 
 
 def _detail_lines(mail: ListedMail | None, width: int, now: float) -> list[Text]:
-    """Return the selected mail, as far as three lines have room; four on a narrow terminal."""
+    """Return the selected mail in at most three lines; four on a narrow terminal."""
     if mail is None:
         return []
     first_seen = format_time("%H:%M:%S", mail.entry.first_seen)
@@ -217,7 +219,7 @@ def _empty_text(data: LiveData, state: ListState) -> str:
         return "the store does not answer; its mail will appear when it does"
     if data.waiting_count is None:
         return "scanning the store …"
-    return f"no mail waits; the list shows at most {MAX_LISTED:,}"
+    return f"no mail is waiting; the list shows at most {MAX_LISTED:,}"
 
 
 def _message_lines(state: ListState, width: int) -> list[Text]:

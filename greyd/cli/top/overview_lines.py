@@ -56,7 +56,9 @@ def _wrapped(text: str, width: int, style: str = "") -> Iterator[Text]:
 def _server_lines(data: LiveData, width: int) -> Iterator[Text]:
     heard = data.view.heard
     if not data.addresses:
-        yield from _wrapped("--metrics=0: no server can be asked; only the store", width, "yellow")
+        yield from _wrapped(
+            "--metrics=0: no server to ask; showing only the store", width, "yellow"
+        )
         return
     if not heard:
         yield Text("asking the servers …", "dim")

@@ -127,7 +127,7 @@ class MailList:
             self._keep_newest()
 
     def remove(self, key: bytes) -> None:
-        """Drop a mail whose triplet does not exist any more."""
+        """Drop a mail whose triplet no longer exists."""
         self._held.pop(key, None)
 
     def end_scan(self) -> None:

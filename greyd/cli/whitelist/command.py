@@ -17,7 +17,7 @@ from greyd.redaction import excerpt
 from greyd.whitelist.list_names import CLIENTS, RECIPIENTS
 
 MAX_ENTRIES = 100
-"""Maximum number of entries of one command."""
+"""Maximum number of entries in one command."""
 
 
 class WhitelistAction(Enum):
@@ -44,7 +44,7 @@ async def whitelist(
             metavar="ENTRY…",
             show_default=False,
             help="An address, a network, a domain, user@domain or a /pattern/. list shows the"
-            " entries with such a text.",
+            " entries that contain or match it.",
         ),
     ] = None,
     client: Annotated[
@@ -114,7 +114,7 @@ def _read_action(text: str | None) -> WhitelistAction:
         return WhitelistAction((text or WhitelistAction.LIST.value).lower())
     except ValueError:
         shown = excerpt(text or "")
-        message = f'"{shown}" is no action: expected add, remove or list'
+        message = f'"{shown}" is not an action: expected add, remove or list'
         if not any(each in shown for each in ".:@/"):
             raise CommandError(message) from None
         word = shell_word(shown)

@@ -39,7 +39,7 @@ class _ListedEntry:
 async def list_entries(
     context: CommandContext, texts: Sequence[str], which: str | None, *, all_files: bool
 ) -> int:
-    """Print the entries of the ``.local`` files, or those that fit the texts; return 0.
+    """Print the entries of the ``.local`` files, or those that match the texts; return 0.
 
     Args:
         context: the command's context.
@@ -79,7 +79,7 @@ async def list_entries(
         context.print(many if hidden > 1 else "1 entry in other files; --all shows it")
     if which is None:
         for name in without_file:
-            context.print(f"{name}: the server reads no file of yours; --{name[:-1]} shows which")
+            context.print(f"{name}: the server reads no .local file; --{name[:-1]} shows which")
     context.print_json({"entries": [_as_json(*each) for each in zip(found, hits, strict=True)]})
     return 0
 

@@ -59,7 +59,7 @@ async def put_in_force(context: CommandContext, file: Path) -> list[ConfirmedSer
 
 
 def print_container_note(context: CommandContext, files: Sequence[Path]) -> None:
-    """Print a note for folders that are lost when their container is created anew."""
+    """Print a note for folders that are lost when their container is recreated."""
     for folder in dict.fromkeys(file.parent for file in files):
         if _is_in_container_layer(folder):
             context.print(

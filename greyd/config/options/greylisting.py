@@ -47,8 +47,8 @@ GREYLISTING: tuple[Option, ...] = (
     ),
     Option(
         "greylist", "greylist", one_of(*GREYLIST_RULES),
-        "suspicious: greylist only clients that their signals make suspicious, that are on a"
-        " blocklist, or whose DNS answers are late.",
+        "suspicious: greylist only clients with suspicious signals, clients on a blocklist, and"
+        " clients whose DNS answers are late.",
         metavar="all|suspicious", default="all", choices=GREYLIST_RULES,
     ),
     Option(

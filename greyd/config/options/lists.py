@@ -29,20 +29,20 @@ LISTS: tuple[Option, ...] = (
     ),
     Option(
         "dnsbl", "dnsbl", parse_zone,
-        "Greylist unknown clients that this DNS blocklist lists, for DURATION if given.",
+        "Greylist unknown clients on this DNS blocklist, for DURATION if given.",
         Arity.MANY, "ZONE[=DURATION]",
         choices=("zen.spamhaus.org", "bl.spamcop.net", "b.barracudacentral.org"),
     ),
     Option(
         "rhsbl", "rhsbl", parse_zone,
-        "Greylist unknown clients whose name, HELO name or sender domain this DNS blocklist"
-        " lists, for DURATION if given.",
+        "Greylist unknown clients whose name, HELO name or sender domain is on this DNS blocklist,"
+        " for DURATION if given.",
         Arity.MANY, "ZONE[=DURATION]", choices=("dbl.spamhaus.org", "multi.surbl.org"),
     ),
     Option(
         "dnswl", "dnswl", parse_dnswl,
-        "Pass clients that this DNS whitelist lists with at least this trust level: none,"
-        " low, medium or high. With support, a listing only outweighs a weak signal.",
+        "Pass clients on this DNS whitelist that have at least this trust level: none, low,"
+        " medium or high. With support, a listing only outweighs a weak signal.",
         Arity.MANY, "ZONE[=LEVEL[,support]]",
         choices=("list.dnswl.org=none,support", "list.dnswl.org=low", "list.dnswl.org=medium"),
     ),

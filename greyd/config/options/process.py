@@ -22,7 +22,7 @@ PROCESS: tuple[Option, ...] = (
     ),
     Option(
         "user", "user", parse_text,
-        "Run as this user.", metavar="USER", default_note="the starting user",
+        "Run as this user.", metavar="USER", default_note="the user that starts greyd",
     ),
     Option(
         "group", "group", parse_text,

@@ -90,8 +90,8 @@ SENDERS: tuple[Option, ...] = (
     ),
     Option(
         "correspondents", "correspondents", one_of(*CORRESPONDENTS),
-        "The senders of replies that pass: the address that a user has written to, or any address"
-        " of its organisation, except at mailbox providers.",
+        "Whose replies pass: the address that a user has written to, or any address of its"
+        " organisation, except at mailbox providers.",
         metavar="address|organisation", default="address", choices=CORRESPONDENTS,
     ),
     Option(

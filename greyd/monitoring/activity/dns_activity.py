@@ -19,7 +19,7 @@ _LOOKUPS = "greyd_dns_lookups_total"
 _UNANSWERED = ("failed", "timeout", "too many")
 
 LATE_SHARE = 0.05
-"""Share of lookups without an answer in time from which a source counts as late."""
+"""Share of lookups without a timely answer at which a source counts as late."""
 
 
 @dataclass(frozen=True, slots=True)

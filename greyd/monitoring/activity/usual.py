@@ -40,7 +40,7 @@ class UsualHour:
     greylisted: float = 0
     first_contacts: float = 0
     waiting: float | None = None
-    """The number of waiting triplets at this time; None if no day knows it."""
+    """The number of waiting triplets at this time; None if it is unknown for every day."""
 
     @classmethod
     def load(cls, given: Any) -> UsualHour | None:

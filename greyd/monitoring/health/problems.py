@@ -35,16 +35,16 @@ MAX_PROBLEMS = 100
 """Maximum number of problems to read from a document."""
 
 MIN_PROTOCOL_ERRORS = 10
-"""Number of protocol errors in an hour from which they are a problem: a port scan makes a few."""
+"""Minimum number of protocol errors an hour to report: a port scan causes a few."""
 
 NEARLY_EXHAUSTED = 0.9
 """Share of the file descriptors or of Redis's memory above which their use is a problem."""
 
 MIN_UNUSUAL = 50
-"""Number of requests an hour from which a large difference from the usual number is a problem."""
+"""Minimum number of requests an hour for a comparison with the usual number."""
 
 UNUSUAL_FACTOR = 3
-"""First contacts are a problem from this multiple of the usual number."""
+"""First contacts are a problem at this multiple of the usual number."""
 
 MIN_HOUR_SECONDS = 3000
 """Minimum uptime for a comparison with the usual hour."""
@@ -63,7 +63,7 @@ class ProblemLevel(StrEnum):
     """The severity of a problem."""
 
     ERROR = "error"
-    """Mail passes without greylisting, or is deferred, against the configuration."""
+    """Mail passes without greylisting, or is deferred, contrary to the configuration."""
     WARNING = "warning"
     """Something deserves a look, or somebody has switched greylisting off."""
 
@@ -211,12 +211,12 @@ def _unusual(state: ServerState) -> Iterator[HealthProblem]:
     if usual is not None and hour.seconds >= MIN_HOUR_SECONDS:
         requests, new = hour.sum(_ALL), hour.counts[_NEW]
         if not requests and usual.requests >= MIN_UNUSUAL:
-            text = f"no request in the last hour; at this time {usual.requests:,.0f} are usual"
+            text = f"no requests in the last hour; {usual.requests:,.0f} are usual at this time"
             yield HealthProblem(ProblemLevel.WARNING, text, "greyd doctor")
         if new >= max(MIN_UNUSUAL, UNUSUAL_FACTOR * usual.first_contacts) and usual.day_count:
             text = (
-                f"{new:,.0f} first contacts in the last hour; at this time"
-                f" {usual.first_contacts:,.0f} are usual"
+                f"{new:,.0f} first contacts in the last hour;"
+                f" {usual.first_contacts:,.0f} are usual at this time"
             )
             yield HealthProblem(ProblemLevel.WARNING, text, "greyd top")
     if day is None or day.seconds < MIN_RETURN_SECONDS:

@@ -1,1 +1,1 @@
-"""Edits the administrator's own whitelists, ``whitelist_clients.local`` and its like."""
+"""Edits the administrator's own whitelists, ``whitelist_clients.local`` and the like."""

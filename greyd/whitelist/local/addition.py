@@ -35,7 +35,7 @@ class PlannedEntry:
     """An entry that is to be added to a ``.local`` file."""
 
     text: str
-    """The entry as the file will have it."""
+    """The entry as it will be in the file."""
     target: LocalList
     findings: tuple[LintFinding, ...] = ()
     """The linter's findings; an entry with findings needs a confirmation."""

@@ -38,7 +38,7 @@ def without_lines(content: bytes, numbers: Collection[int]) -> tuple[bytes, list
 
     Args:
         content: the content of the file.
-        numbers: the numbers of the entries' lines, from 1 on.
+        numbers: the numbers of the entries' lines, starting at 1.
 
     Returns:
         The new content, and the removed lines.

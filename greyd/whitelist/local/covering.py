@@ -48,7 +48,7 @@ def matching_entries(
 ) -> list[WhitelistEntry]:
     """Return the entries that match a client's name or address, or a mail address.
 
-    There are ``MAX_MATCHING`` at most.
+    There are at most ``MAX_MATCHING``.
     """
     left = list(entries)
     found: list[WhitelistEntry] = []

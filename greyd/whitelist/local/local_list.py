@@ -117,7 +117,7 @@ def describe_guess(text: str, which: str) -> str:
 def describe_coverage(text: str, which: str) -> str:
     """Return an entry, and what else it covers.
 
-    A domain covers the names below it, and of recipients the addresses of these.
+    A domain covers the names below it, and in the list of recipients their addresses.
     """
     if not is_domain(text):
         return text
@@ -125,5 +125,5 @@ def describe_coverage(text: str, which: str) -> str:
 
 
 def is_domain(text: str) -> bool:
-    """Whether an entry is a name, no address, network, mail address or pattern."""
+    """Whether an entry is a name, not an address, network, mail address or pattern."""
     return _DOMAIN.fullmatch(text) is not None

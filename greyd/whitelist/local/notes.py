@@ -52,7 +52,7 @@ def note_of(lines: list[bytes], number: int) -> EntryNote:
 
     Args:
         lines: the lines of the file.
-        number: the entry's line number, from 1 on.
+        number: the entry's line number, starting at 1.
     """
     _, sign, comment = lines[number - 1].partition(b"#")
     if not sign and number > 1:

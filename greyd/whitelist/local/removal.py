@@ -54,7 +54,7 @@ def remove_entries(target: LocalList, entries: Sequence[WhitelistEntry]) -> list
     """Remove entries from the ``.local`` file; return the removed lines, with their comments.
 
     Raises:
-        LocalListError: the file can't be changed, or the entries are not there any more.
+        LocalListError: the file can't be changed, or the entries no longer exist.
     """
     texts = {each.text for each in entries}
     gone: list[bytes] = []

@@ -173,7 +173,7 @@ def test_f_forgets_after_a_yes(tmp_path: Path) -> None:
         await screen.shows("y yes n no")
         await screen.press("y")
         await screen.shows("its next attempt is greylisted as new")
-        await screen.shows("no mail waits")
+        await screen.shows("no mail is waiting")
         await screen.press("f")
         await screen.shows("no mail is selected")
 

@@ -130,7 +130,7 @@ OFF = ModeInForce.of("on", ModeOverride("off", NOW + 3600, "alice@mx1", NOW))
         ({"problems": [WARNING]}, "works but needs attention zen.example is out of order. greyd"),
         ({"problems": [ERROR, WARNING]}, "Something is broken"),
         ({"mode": OFF, "problems": [WARNING]}, "Greylisting is switched off"),
-        ({"mode": ModeInForce.of("learn", None), "problems": [WARNING]}, "only learns"),
+        ({"mode": ModeInForce.of("learn", None), "problems": [WARNING]}, "only learning"),
         ({"mode": OFF, "problems": [ERROR]}, "Something is broken"),
     ],
 )
@@ -154,8 +154,8 @@ def test_a_server_without_any_request_has_a_sentence_instead_of_zeros() -> None:
     none = {"day_steps": steps(DAY_STEPS, 900), "week_steps": steps(WEEK_STEPS, 7200)}
     page = read(**none)
     assert "Ready, and waiting for the first request" in page.text
-    assert "No request has come yet, and the store is empty. greyd ask" in page.text
-    assert "No request has come yet. greyd ask" in read(**none, summary=None).text
+    assert "No requests yet, and the store is empty. greyd ask" in page.text
+    assert "No requests yet. greyd ask" in read(**none, summary=None).text
     assert "svg" not in {tag for tag, _ in page.tags}
     assert " 0 " not in page.text
 
@@ -286,7 +286,7 @@ def test_those_that_wait_and_those_that_never_returned_are_shown_by_age() -> Non
 
 def test_without_a_look_through_the_store_it_says_so() -> None:
     assert "has not been counted yet" in read(summary=None).text
-    assert "Nothing waits, and nothing has been given up." in read().text
+    assert "No mail is waiting, and no sender has given up." in read().text
 
 
 # Names --------------------------------------------------------------------------------------------
@@ -389,7 +389,7 @@ def test_dns_sources_are_shown_with_their_state_and_without_dns_there_is_no_sect
     assert "zen.example out of order since" in text
     assert "it answers an error code; remove it 20 20" in text
     assert "{key}.dbl.example late 100 12" in text
-    assert "without answer" not in read().text
+    assert "unanswered" not in read().text
 
 
 @pytest.mark.parametrize("is_up", [False, True])

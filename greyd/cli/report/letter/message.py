@@ -78,7 +78,7 @@ def compose(
 
 
 def subject(report: LogReport, host: str) -> str:
-    """Return the subject: whether greylisting has probably lost mail, which needs a look."""
+    """Return the subject: whether greylisting has probably lost mail, which deserves a look."""
     contacts = report.first_contacts
     mails = counted(max(contacts.never_returned, report.lost_verified), "mail")
     kept_out = f"of {mails} kept out"

@@ -100,7 +100,7 @@ def send(message: EmailMessage, recipients: Sequence[str], sendmail: Path) -> No
 
 
 def _run(command: Sequence[str], letter: bytes) -> tuple[int, bytes]:
-    """Run a program with the letter as its input; return its status and the beginning of its words.
+    """Run a program with the letter as input; return its status and the beginning of its output.
 
     Raises:
         OSError: it can't be run.

@@ -88,7 +88,7 @@ def _environment_for_terminal() -> Iterator[None]:
 
 
 def _terminal_has_colours() -> bool:
-    """Whether to use colours; a terminal that terminfo does not know has them."""
+    """Whether to use colours; a terminal that terminfo does not know counts as having them."""
     if not has_colours(sys.stdout):
         return False
     try:

@@ -165,7 +165,7 @@ class ChoiceDialog(ModalScreen[int | None]):
 
 
 class FormDialog(ModalScreen[list[str] | None]):
-    """Fields to fill in; Enter goes to the next one, and from the last one back with all."""
+    """Fields to fill in; Enter goes to the next one, and in the last one returns all values."""
 
     AUTO_FOCUS = "Input"
 

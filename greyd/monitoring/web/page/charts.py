@@ -56,7 +56,7 @@ class ChartSpan:
 def chart(span: ChartSpan, steps: Sequence[ActivitySlot]) -> Iterator[Markup]:
     """Yield a figure with axes and a legend, or a sentence if there is nothing to draw."""
     if not any(each.requests for each in steps):
-        yield Markup("<p>No request in {}.</p>\n").format(span.words)
+        yield Markup("<p>No requests in {}.</p>\n").format(span.words)
         return
     highest = _round_up(max(each.requests for each in steps))
     width = _STEP_WIDTH * len(steps)

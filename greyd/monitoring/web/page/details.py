@@ -51,7 +51,7 @@ def _decisions(view: StatusView) -> Iterator[Markup]:
         stacked_rows(f"The last {len(rows)}{of_worker}, the newest first", head, rows,
                      [Column.NUMBER, *[Column.NAME] * 4])
         if rows
-        else paragraph("No request yet."),
+        else paragraph("No requests yet."),
     )  # fmt: skip
 
 
@@ -85,7 +85,7 @@ def _waiting(view: StatusView, summary: StoreSummary) -> Iterator[Markup]:
     most = f"The newest {MAX_WAITING} of {summary.waiting:,}" if len(rows) == MAX_WAITING else "All"
     yield from section(
         "Waiting triplets",
-        stacked_rows(most, head, rows, columns) if rows else paragraph("Nothing waits."),
+        stacked_rows(most, head, rows, columns) if rows else paragraph("No mail is waiting."),
     )
 
 
@@ -97,8 +97,8 @@ def _never_returned(view: StatusView, summary: StoreSummary) -> Iterator[Markup]
     if not rows:
         return
     caption = (
-        f"Networks with most triplets that did not return in {format_duration(GIVEN_UP_SECONDS)}"
-        " after the delay"
+        "Networks with the most triplets that did not return within"
+        f" {format_duration(GIVEN_UP_SECONDS)} after the delay"
     )
     yield from section(
         "Never returned",

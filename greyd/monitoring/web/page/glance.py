@@ -40,7 +40,7 @@ def verdict(view: StatusView) -> tuple[str, str]:
     if view.mode.mode == "off":
         return "warning", "▲ Greylisting is switched off"
     if view.mode.mode == "learn":
-        return "warning", "▲ Greylisting only learns"
+        return "warning", "▲ Greylisting is only learning"
     if view.problems:
         return "warning", "▲ Greylisting works but needs attention"
     if is_new(view):
@@ -66,7 +66,7 @@ def glance(view: StatusView) -> Iterator[Markup]:
     yield Markup("</section>\n")
     if is_new(view):
         yield Markup(
-            "<p>No request has come yet{}. <code>greyd ask</code> sends one as Postfix does.</p>\n"
+            "<p>No requests yet{}. <code>greyd ask</code> sends one as Postfix does.</p>\n"
         ).format("" if view.summary is None else ", and the store is empty")
         return
     yield Markup('<div class="tiles">\n{}</div>\n').format(join(_tiles(view)))
@@ -107,7 +107,7 @@ def _tiles(view: StatusView) -> Iterator[Markup]:
     yield _tile(
         format_percentage(day.waited, day.new),
         "came back in the last 24 hours",
-        f"of {counted(day.new, 'first contact')}; the rest is nearly always spam"
+        f"of {counted(day.new, 'first contact')}; the rest is almost always spam"
         if day.new
         else "no first contact",
     )

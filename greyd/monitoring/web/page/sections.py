@@ -59,7 +59,7 @@ def waiting(view: StatusView) -> Iterator[Markup]:
         "Waiting mail",
         named_rows(caption, ["a retry passes", "triplets", ""], shown, _WITH_BAR)
         if rows
-        else paragraph("Nothing waits, and nothing has been given up."),
+        else paragraph("No mail is waiting, and no sender has given up."),
         paragraph(
             f"{counted(summary.passed, 'triplet')} passed. Counted"
             f" {format_duration(view.summary_age_seconds)} ago, from {_counted_part(summary)}."
@@ -101,7 +101,7 @@ def decisions(view: StatusView) -> Iterator[Markup]:
     hour, day = view.hour, view.day
     total = day.sum(_SERIES.values())
     if not total:
-        yield from section("Decisions", paragraph("No request since the start."))
+        yield from section("Decisions", paragraph("No requests since the start."))
         return
     found = sorted(
         (reason for reason, series in _SERIES.items() if day.counts[series]),
@@ -184,7 +184,7 @@ def dns(view: StatusView) -> Iterator[Markup]:
         ]
         for each in view.dns_sources
     )
-    head = ["source", "state", "lookups", "without answer"]
+    head = ["source", "state", "lookups", "unanswered"]
     columns = (Column.NAME, Column.NAME, Column.NUMBER, Column.NUMBER)
     caption = "Sources, and their lookups in the last hour; answers from the cache do not count"
     yield from section("DNS", stacked_rows(caption, head, rows, columns))
@@ -225,7 +225,7 @@ def store(view: StatusView) -> Iterator[Markup]:
         "Store and whitelists",
         named_rows("State and entries", ["", ""], rows, (Column.NAME, Column.NUMBER))
         if rows
-        else paragraph("The store is empty, and no whitelist has an entry."),
+        else paragraph("The store is empty, and the whitelists have no entries."),
     )
 
 
