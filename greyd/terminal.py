@@ -63,7 +63,7 @@ def error_width() -> int | None:
 
 _CONTINUED = "  "
 _COMMAND = re.compile(
-    # The action of a command, then its options and arguments: no word of a sentence is like them.
+    # The action of a command, then its options and arguments: words of a sentence look different.
     r"(?:sudo )?\b(?:greyd|systemctl|journalctl|docker|postconf|man) [a-z-]+"
     r"(?: (?:add|remove|list|greyd)\b|(?<=greyd config) [a-z-]+)?"
     r"(?: (?:'[^']*'|-(?=\s|$)|\||[A-Z]+\b|(?=[^ ]*[-./@=:|>])[^ ,;]*[^ ,;:.]))*"
@@ -118,7 +118,7 @@ def new_console(stream: Any) -> Console:
         # Another program reads the output: do not wrap lines.
         console.width = 400
     elif console.is_dumb_terminal:
-        # rich takes 80 columns for granted.
+        # rich assumes 80 columns.
         console.size = ConsoleDimensions(*shutil.get_terminal_size())
     return console
 

@@ -175,7 +175,7 @@ def _is_action(word: str, argument: Mapping[str, Any]) -> bool:
 def _paragraphs(paragraphs: Sequence[str], width: int) -> Iterator[str]:
     previous = ""
     for paragraph in paragraphs:
-        # An example is one line, however narrow the terminal: it is to be copied.
+        # An example stays on one line, however narrow the terminal, so that it can be copied.
         is_example = paragraph.startswith("  ")
         if not (is_example and (previous == _EXAMPLES or previous.startswith("  "))):
             yield ""

@@ -56,7 +56,7 @@ def relative_time(when: float, now: float) -> str:
     size, unit = max(each for each in _UNITS if distance >= each[0] or each[0] == 1)
     if not distance:
         return "now"
-    # Rounded down, as a clock does it: "3 h ago" until the fourth hour is over.
+    # Rounded down, as on a clock: "3 h ago" until the fourth hour is over.
     away = f"{distance // size} {unit}"
     return f"in {away}" if when > now else f"{away} ago"
 

@@ -55,7 +55,7 @@ def terminal_line(decision: LoggedDecision, width: int) -> Text:
     line.append(f"{_verdict(decision):<4}", meaning)
     line.append(" ")
     if not is_narrow:
-        # The address, as wide as nearly all of IPv4 are.
+        # The address, in a width that nearly all IPv4 addresses fit.
         client = shorten_middle(printable(decision.client_address) or "-", 17)
         line.append(f"{client:<15} ")
     room = width - len(line.plain) - len(_ARROW) - len(reason) - 1

@@ -128,7 +128,7 @@ def _print(
         TableColumn("reason", Kind.TEXT, lambda row: row[0].note.reason, min_width=12),
         TableColumn("hits", Kind.NUMBER, lambda row: row[1].count if row[1] else "?"),
         TableColumn("last hit", Kind.TIME, lambda row: _last_hit(row[1]), priority=4),
-        # The file's name and the line's number stay whole: they are to be copied.
+        # The file's name and the line's number stay whole, so that they can be copied.
         TableColumn(
             "where", Kind.PATH, lambda row: _place(row[0].entry), priority=2,
             min_width=max(map(_width_of_name, found), default=0),

@@ -107,7 +107,7 @@ def _run(command: Sequence[str], letter: bytes) -> tuple[int, bytes]:
         subprocess.TimeoutExpired: it takes too long, and was ended.
     """
     with tempfile.TemporaryFile() as file:
-        # From a file, so that a program that does not read it keeps nobody waiting.
+        # From a file, so that a program that does not read it can't block this one.
         file.write(letter)
         file.seek(0)
         process = subprocess.Popen(  # noqa: S603 - checked arguments, without a shell

@@ -76,7 +76,7 @@ def _environment_for_terminal() -> Iterator[None]:
     for name in ("COLUMNS", "LINES"):
         os.environ.pop(name, None)
     is_coloured = _terminal_has_colours()
-    # Textual takes even an empty value as a wish for no colours.
+    # Textual treats even an empty value as a request for no colours.
     os.environ.pop("NO_COLOR", None)
     if not is_coloured:
         os.environ["NO_COLOR"] = "1"
