@@ -170,7 +170,7 @@ def test_pools_of_one_organisation_stand_together_and_share_the_whitelist_entry(
     [
         ({FIRST[0]: "a.mailer.com", SECOND[0]: "b.mailer.com"}, b"mailer.com"),
         ({FIRST[1]: "a.mailer.com", SECOND[1]: "b.mailer.com"}, b"mailer.com"),
-        ({FIRST[0]: "mailer.com", SECOND[0]: "MX.Mailer.COM"}, b"mailer.com"),
+        ({FIRST[0]: "mailer.com", SECOND[0]: "mx.mailer.com"}, b"mailer.com"),
         ({FIRST[0]: "a.mailer.co.uk", SECOND[0]: "b.mailer.co.uk"}, b"mailer.co.uk"),
         ({FIRST[0]: "a.shop.github.io", SECOND[0]: "b.shop.github.io"}, b"shop.github.io"),
         # One unanswered address of a network does not matter if the other one has a name.
@@ -208,6 +208,12 @@ def test_the_organisation_is_known_if_hosts_in_two_networks_have_names_in_its_do
 def test_a_name_that_does_not_resolve_back_names_nobody() -> None:
     dns = dns_of({FIRST[0]: "a.mailer.com", SECOND[0]: "b.mailer.com"}, confirmed=False)
     assert not any("mailer.com" in line for line in lines(*POOL, dns=dns))
+
+
+def test_a_name_whose_address_is_unknown_is_no_answer() -> None:
+    dns = dns_of({FIRST[0]: "a.mailer.com", SECOND[0]: "b.mailer.com"})
+    dns.fail("b.mailer.com", RecordType.A)
+    assert "  organisation unknown: no answer from DNS" in lines(*POOL, dns=dns)
 
 
 def test_customers_lines_and_rented_servers_are_never_proposed_for_the_whitelist() -> None:

@@ -6,7 +6,8 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from greyd.dns.lookup import DnsError, RecordType
+from greyd.dns.lookup import DnsError
+from greyd.dns.reverse_names import resolve_name
 from greyd.rules.address import parse_address
 from greyd.rules.hostnames import normal_name, organisation_of
 from greyd.rules.reasons import Reason
@@ -17,23 +18,10 @@ if TYPE_CHECKING:
     from greyd.cli.explain.request_input import RequestInput
     from greyd.config.settings import Settings
     from greyd.dns.lookup import Lookup
+    from greyd.dns.reverse_names import ResolvedName
     from greyd.maillog.decisions import LoggedDecision
-    from greyd.rules.address import Address
 
-_MAX_NAMES = 5
 _NAME_TIMEOUT_SECONDS = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class ResolvedName:
-    """The names that DNS has for an address."""
-
-    confirmed: bytes
-    """The name that resolves back to the address; empty if none does."""
-    names: tuple[bytes, ...]
-    """All names of the address."""
-    unanswered: tuple[bytes, ...] = ()
-    """The names for whose addresses DNS was asked in vain: one of them may be confirmed."""
 
 
 @dataclass(slots=True)
@@ -160,21 +148,6 @@ async def _resolve(attributes: Mapping[str, bytes], lookup: Lookup) -> ResolvedN
         return None
     try:
         async with asyncio.timeout(_NAME_TIMEOUT_SECONDS):
-            return await _confirm(address, lookup)
+            return await resolve_name(lookup, address)
     except (DnsError, TimeoutError):
         return None
-
-
-async def _confirm(address: Address, lookup: Lookup) -> ResolvedName:
-    from greyd.dns.reverse_names import pointer_name
-
-    names = (await lookup.query(pointer_name(address), RecordType.PTR)).values[:_MAX_NAMES]
-    kind = RecordType.A if address.bits == 32 else RecordType.AAAA
-    unanswered = []
-    for name in names:
-        try:
-            if address.packed in (await lookup.query(name, kind)).values:
-                return ResolvedName(name, names)
-        except DnsError:
-            unanswered.append(name)
-    return ResolvedName(b"", names, tuple(unanswered))

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from greyd.cli.explain.alternatives import Alternative
-    from greyd.cli.explain.client_names import ResolvedName
     from greyd.cli.explain.dns_trace import DnsQuery
     from greyd.config.settings import Settings
+    from greyd.dns.reverse_names import ResolvedName
     from greyd.dns.sources.faults import SourceFault
     from greyd.maillog.decisions import LoggedDecision
     from greyd.policy.applied_settings import AppliedSettings

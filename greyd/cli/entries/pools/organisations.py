@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from greyd.cli.entries.pools.confirmed_name import confirmed_name
 from greyd.dns.lookup import DnsError
+from greyd.dns.reverse_names import resolve_name
 from greyd.rules.address import parse_address
 from greyd.rules.client_names.generic_hostnames import is_generic
-from greyd.rules.hostnames import organisation_of
+from greyd.rules.hostnames import normal_name, organisation_of
 from greyd.rules.networks import parse_network
 
 if TYPE_CHECKING:
@@ -106,9 +106,11 @@ class NetworkOrganisations:
 
     async def _add_name(self, lookup: Lookup, address: Address) -> None:
         try:
-            self._names[address] = await confirmed_name(lookup, address)
+            resolved = await resolve_name(lookup, address)
         except DnsError:
             return
+        if resolved.confirmed or not resolved.unanswered:
+            self._names[address] = normal_name(resolved.confirmed)
 
 
 def sampled_addresses(network: bytes) -> list[Address]:
