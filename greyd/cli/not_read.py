@@ -9,7 +9,7 @@ from greyd.escaping import printable_text
 from greyd.terminal import print_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from greyd.maillog.statistics import ReadStatistics
 
@@ -53,10 +53,10 @@ class NotRead:
             why = reason.removeprefix(f"{path}: ")
             yield printable_text(f"{path}: {why}")
 
-    def print_errors(self) -> None:
-        """Write the lines to standard error."""
+    def print_errors(self, note: Callable[[str], None] = print_error) -> None:
+        """Write the lines to standard error, or call ``note`` with each."""
         for each in self.sentences():
-            print_error(f"not read: {each.strip()}")
+            note(f"not read: {each.strip()}")
 
     def dump(self) -> dict[str, Any]:
         """Return the contents for JSON."""

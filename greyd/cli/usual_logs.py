@@ -10,7 +10,7 @@ from greyd.maillog.sources.usual_logs import USUAL_LOGS, find_usual_logs
 from greyd.terminal import print_error
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 __all__ = ["USUAL_LOGS", "choose_logs", "source_name"]
@@ -19,13 +19,16 @@ __all__ = ["USUAL_LOGS", "choose_logs", "source_name"]
 _MAX_SHOWN_FILES = 3
 
 
-def choose_logs(files: Sequence[Path], since: float, command: str) -> list[str]:
+def choose_logs(
+    files: Sequence[Path], since: float, command: str, note: Callable[[str], None] = print_error
+) -> list[str]:
     """Return the sources to read, and name them on standard error.
 
     Args:
         files: the usual files, in the order of preference.
         since: Unix time of the earliest wanted line; 0 for all of the newest file.
         command: the name of the command, for the message.
+        note: called with the line that names the sources.
 
     Raises:
         CommandError: there is neither a usual file nor a journal.
@@ -40,7 +43,7 @@ def choose_logs(files: Sequence[Path], since: float, command: str) -> list[str]:
             " lines of greyd, postgrey or Postfix; name the log file, or run journalctl -u greyd -o"
             f" export | greyd {command} -"
         )
-    print_error(f"reading {', '.join(map(source_name, sources))}")
+    note(f"reading {', '.join(map(source_name, sources))}")
     return sources
 
 

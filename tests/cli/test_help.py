@@ -157,3 +157,13 @@ def test_a_closed_pipe_is_no_error(words: list[str], unbuffered: str) -> None:
     finally:
         os.close(writing)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("columns", [45, 80, 100])
+def test_the_help_says_in_one_line_how_to_try_the_preset(columns: int) -> None:
+    lines = run_here("-h", COLUMNS=str(columns)).stdout.splitlines()
+    command = "greyd replay --with preset=recommended"
+    (line,) = [each for each in lines if command in each]
+    assert line.endswith(command)
+    assert len(line) <= columns
+    assert command in run_here("replay", "-h", COLUMNS=str(columns)).stdout

@@ -6,6 +6,9 @@ import asyncio
 import json
 import os
 import random
+import re
+import subprocess
+import sys
 from itertools import islice
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -27,7 +30,7 @@ from greyd.rules.evidence import NO_EVIDENCE
 from greyd.store.opening import open_store
 from greyd.whitelist.matcher import ClientWhitelist, RecipientWhitelist, Whitelists
 from tests.benchmarks.provider_pool import PROVIDER, envelope_of, simulate
-from tests.commands import is_setting, run
+from tests.commands import CHECKOUT, environment_without_settings, is_setting, run, run_here
 from tests.dns_server import dns_server
 from tests.mail_log import START, MailLog
 from tests.policy.test_policy import asking
@@ -787,6 +790,43 @@ def test_a_log_without_mail_is_said_to_have_none(tmp_path: Path) -> None:
     done = run("replay", path)
     assert done.returncode == 2
     assert "no decisions of greyd or postgrey, no mail: 1 line has no date" in done.stderr
+
+
+@pytest.mark.parametrize("command", [["replay", "--with", "preset=recommended"], ["tune"]])
+def test_the_verdict_comes_first_and_all_notes_follow_it(
+    log: MailLog, tmp_path: Path, command: list[str]
+) -> None:
+    once_waited(log, 0, 100, 310)
+    quiet(log, DAY)
+    path = log.written()
+    path.write_text(f"{path.read_text()}Nov 19 12:00:00 mx1 greyd[7]: action=maybe\n")
+    words = [sys.executable, "-m", "greyd", command[0], str(path), *command[1:]]
+    environment = {**environment_without_settings(), "GREYD_RUN_DIR": str(tmp_path), "TZ": "UTC"}
+    # Both outputs are one pipe, as for "2>&1 | less".
+    done = subprocess.run(
+        words, cwd=CHECKOUT, env=environment, text=True, timeout=120, check=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    lines = done.stdout.splitlines()
+    assert re.match(
+        "preset=recommended would|Set --preset=recommended|Keep what you have", lines[0]
+    )
+    notes = [at for at, each in enumerate(lines) if each.startswith("greyd: ")]
+    assert notes == list(range(len(lines) - len(notes), len(lines)))
+    assert any("without --dns, no client is on a DNS list" in lines[at] for at in notes)
+
+
+@pytest.mark.parametrize("words", [["--warm-up=9d"], ["--with", "dealy=5"]])
+def test_notes_are_written_if_the_simulation_fails_too(
+    log: MailLog, tmp_path: Path, words: list[str]
+) -> None:
+    once_waited(log, 0, 310)
+    options = [] if "--with" in words else ["--with", "preset=recommended"]
+    done = run_here("replay", str(log.written()), *words, *options, GREYD_RUN_DIR=str(tmp_path))
+    assert (done.returncode, done.stdout) == (2, "")
+    said = done.stderr.splitlines()
+    assert ("without --dns" in said[0]) is bool(options)
+    assert "make it shorter" in said[-1] or "expected NAME=VALUE" in said[-1]
 
 
 def test_people_see_both_side_by_side(log: MailLog) -> None:

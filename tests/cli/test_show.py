@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import socket
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -323,6 +324,25 @@ def test_what_a_whitelist_lets_pass_is_said_to_have_no_entry_for_that(
     assert done.returncode == 1
     assert ("a client's name is not stored" in done.stderr) == (what == "black.example")
     assert (f"{tmp_path}/{entry}" in done.stderr) if entry else ("waits" in done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("error", "is_said"),
+    [(socket.EAI_AGAIN, True), (socket.EAI_FAIL, True), (socket.EAI_NONAME, False)],
+)
+def test_a_host_whose_addresses_dns_does_not_answer_is_not_one_without_entries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int, is_said: bool
+) -> None:
+    store = f"sqlite:{tmp_path / 'greyd.db'}"
+    fill(store, {b"{example.net}~abc": b"1700000000"})
+
+    def fail(*_: object, **__: object) -> None:
+        raise socket.gaierror(error, "failed")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    done = run_here("show", "black.example", f"--store={store}", GREYD_RUN_DIR=str(tmp_path))
+    assert done.returncode == 1
+    assert ("DNS did not answer for its addresses: name one" in done.stderr) is is_said
 
 
 @pytest.mark.parametrize(

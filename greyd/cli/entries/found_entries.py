@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from greyd.cli.context import EXIT_NO, CommandContext
 from greyd.cli.entries.details import describe_state, record_details
 from greyd.cli.entries.json_output import entry_object
+from greyd.cli.entries.selection import dns_is_silent
 from greyd.cli.entries.table import entry_columns, is_released
 from greyd.cli.json_values import json_text
 from greyd.cli.tables.limit import more_line
@@ -304,6 +305,8 @@ class FoundEntries:
         delay = format_breakable_duration(self.settings.delay_seconds)
         is_name = _DOMAIN.fullmatch(name) is not None
         unnamed = "; a client's name is not stored, only its address" if is_name else ""
+        if is_name and name.isascii() and dns_is_silent(name.decode()):
+            unnamed += ", and DNS did not answer for its addresses: name one"
         print_error(
             f"no entry of {printable(name)}; its first mail waits {delay}, unless a whitelist or an"
             f" option lets it pass (see greyd explain){unnamed}"

@@ -281,6 +281,17 @@ def _resolve(name: str) -> tuple[Network, ...]:
     return tuple(filter(None, map(parse_network, sorted(texts))))
 
 
+def dns_is_silent(name: str) -> bool:
+    """Whether DNS did not answer for a name's addresses, so its entries were not searched."""
+    try:
+        socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        return error.errno in (socket.EAI_AGAIN, socket.EAI_FAIL, socket.EAI_SYSTEM)
+    except (OSError, UnicodeError):
+        return False
+    return False
+
+
 def _entry_network(entry: StoredEntry, settings: Settings) -> Network | None:
     """Return the network of an entry's client."""
     network = parse_network(entry.names.network)

@@ -26,7 +26,7 @@ SHORT_SUMMARIES: Mapping[str, str] = {
     "mode": "on, off or learning",
     "whitelist": "add, remove, list entries",
     "ask": "send a test request",
-    "replay": "simulate other settings",
+    "replay": "try settings, the preset",
     "tune": "find better settings",
     "serve": "run the server",
     "switch-from": "replace postgrey",

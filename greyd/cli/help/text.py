@@ -50,6 +50,9 @@ problems, and the next command to type."""
 
 _NARROW_HEAD = "Greylisting for Postfix and Exim. Without a command: its status."
 
+_TRY_PRESET = "greyd replay --with preset=recommended"
+_PRESET_QUESTION = "Would the preset delay less mail?"
+
 _FOOT = """\
 Each command has its own help, e.g. greyd list -h, and a manual page, e.g. man greyd-list."""
 
@@ -125,11 +128,15 @@ def _of_greyd(width: int) -> Iterator[str]:
         yield _Heading(f"{group}:")
         yield from _two_columns(rows, column, width)
     if is_narrow:
+        # In a line of its own, the command is not folded.
+        yield from (_PRESET_QUESTION, f"  {_TRY_PRESET}")
         yield from _filled(_NARROW_FOOT, width)
         return
     yield from ("", _Heading("Options:"))
     options = [(_names(each), _description(each)) for each in table["options"]]
     yield from _option_rows(options, width)
+    yield ""
+    yield f"{_PRESET_QUESTION} {_TRY_PRESET}"
     yield ""
     yield from _filled(_FOOT, width)
 

@@ -8,6 +8,8 @@ from greyd.plurals import counted
 from greyd.terminal import print_error
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from greyd.cli.context import CommandContext
     from greyd.cli.replay.mail_replay import MailReplay
 
@@ -15,8 +17,13 @@ _FAITHFUL = 0.9
 """The share of the log's decisions that the simulation of today's settings should repeat."""
 
 
-def print_agreement(context: CommandContext, replay: MailReplay) -> None:
-    """Print how many attempts today's settings decide as the log does, and why others differ."""
+def print_agreement(
+    context: CommandContext, replay: MailReplay, note: Callable[[str], None] = print_error
+) -> None:
+    """Print how many attempts today's settings decide as the log does, and why others differ.
+
+    Call ``note`` if they are too many.
+    """
     if not replay.compared:
         return
     share = 100 * replay.agreed / replay.compared
@@ -32,7 +39,7 @@ def print_agreement(context: CommandContext, replay: MailReplay) -> None:
         context.print(f"{counted(different, 'attempt')} {verb}:")
         context.print(*(f"  {line}" for line in replay.disagreements.sentences()))
     if replay.agreed < _FAITHFUL * replay.compared:
-        print_error(
+        note(
             "the log was written with other settings, or depends on mail before it: skip its"
             " beginning (--warm-up=1d), or name its settings (--config)"
         )

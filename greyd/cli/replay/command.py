@@ -9,7 +9,8 @@ import typer
 from greyd.cli.context import EXIT_ERROR
 from greyd.cli.errors import CommandError
 from greyd.cli.replay.log_input import new_resolver, replay_logs, require_mail, whitelists_of
-from greyd.cli.replay.other_settings import print_limits, read_other_settings
+from greyd.cli.replay.notes import notes_after_result
+from greyd.cli.replay.other_settings import limits, read_other_settings
 from greyd.cli.simulation_options import (  # noqa: TC001 - typer reads them at run time
     Logs,
     LookUpClients,
@@ -19,7 +20,7 @@ from greyd.cli.usual_logs import USUAL_LOGS, choose_logs
 from greyd.config.durations import parse_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from greyd.cli.context import CommandContext
     from greyd.cli.replay.evidence import ReplayEvidenceCollector
@@ -45,7 +46,7 @@ async def replay(
         int, typer.Option(metavar="N", min=0, max=1000, help="Senders in each list.")
     ] = 5,
 ) -> int:
-    """Simulate other settings on the mail of a log.
+    """Simulate other settings, e.g. the preset, on a mail log.
 
     The command replays the mail, in simulated time, on a server with today's settings and on one
     with other settings, each with its own store. It shows the results side by side: how much mail
@@ -57,12 +58,39 @@ async def replay(
 
     Examples:
 
+      greyd replay --with preset=recommended
+
       greyd replay /var/log/mail.log --with delay=60
 
       greyd replay /var/log/mail.log.1 /var/log/mail.log --warm-up=1d --with identity=name
 
       greyd replay /var/log/mail.log --with preset=recommended --dns
     """
+    warm_up_seconds = _duration("--warm-up", warm_up)
+    with notes_after_result() as note:
+        sources = list(logs) if logs else choose_logs(USUAL_LOGS, 0.0, "replay", note)
+        settings = [context.settings]
+        if changes:
+            settings.append(read_other_settings(context.settings, changes, note, dns=dns))
+        for limit in limits(settings, dns=dns):
+            note(limit)
+        return await _replay(
+            context, sources, settings, changes or [], note,
+            warm_up_seconds=warm_up_seconds, dns=dns, top=top,
+        )  # fmt: skip
+
+
+async def _replay(
+    context: CommandContext,
+    sources: Sequence[str],
+    settings: Sequence[Settings],
+    changes: Sequence[str],
+    note: Callable[[str], None],
+    *,
+    warm_up_seconds: int,
+    dns: bool,
+    top: int,
+) -> int:
     from greyd.cli.not_read import NotRead
     from greyd.cli.replay.json_document import as_json
     from greyd.cli.replay.results import largest_differences
@@ -70,13 +98,6 @@ async def replay(
     from greyd.maillog.attempts import AttemptStatistics
     from greyd.maillog.statistics import ReadStatistics
 
-    warm_up_seconds = _duration("--warm-up", warm_up)
-    sources = list(logs) if logs else choose_logs(USUAL_LOGS, 0.0, "replay")
-    changes = changes or []
-    settings = [context.settings]
-    if changes:
-        settings.append(read_other_settings(context.settings, changes, dns=dns))
-    print_limits(settings, dns=dns)
     statistics, read = AttemptStatistics(), ReadStatistics()
     resolver = new_resolver(settings[-1]) if dns else None
     try:
@@ -86,7 +107,7 @@ async def replay(
         if resolver is not None:
             await resolver.close()
     not_read = NotRead.of(read)
-    not_read.print_errors()
+    not_read.print_errors(note)
     require_mail(simulation, statistics, read)
     differences = largest_differences(simulation.origins.items(), top)
     dns_counts = [each.dns_counts for each in collectors] if dns else []
@@ -95,7 +116,7 @@ async def replay(
             as_json(simulation, statistics, not_read, changes, differences, dns_counts)
         )
     else:
-        print_simulation(context, simulation, statistics, changes, differences, dns_counts)
+        print_simulation(context, simulation, statistics, changes, differences, dns_counts, note)
     return EXIT_ERROR if not_read.has_unread_files else 0
 
 

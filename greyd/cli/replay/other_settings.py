@@ -9,10 +9,9 @@ from greyd.config.loading import with_changes
 from greyd.config.shadow import setting_changes
 from greyd.config.values.parsers import parse_setting_change
 from greyd.redaction import excerpt
-from greyd.terminal import print_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from greyd.config.settings import Settings
 
@@ -23,12 +22,15 @@ _DNS_SIGNALS = (
 )  # fmt: skip
 
 
-def read_other_settings(settings: Settings, changes: Sequence[str], *, dns: bool) -> Settings:
+def read_other_settings(
+    settings: Settings, changes: Sequence[str], note: Callable[[str], None], *, dns: bool
+) -> Settings:
     """Return the server's settings with the changes of ``--with``.
 
     Args:
         settings: the server's settings.
         changes: the values of ``--with``, each NAME=VALUE.
+        note: called with each warning about a value.
         dns: whether the simulation queries DNS.
 
     Raises:
@@ -43,7 +45,7 @@ def read_other_settings(settings: Settings, changes: Sequence[str], *, dns: bool
             raise CommandError(f"--with {name}: has no effect without DNS; add --dns")
     for warning in other.warnings:
         if warning.startswith("--with"):
-            print_error(warning)
+            note(warning)
     return other
 
 
@@ -62,8 +64,8 @@ def _without_effect(settings: Settings) -> Iterator[str]:
         yield "signals"
 
 
-def print_limits(all_settings: Sequence[Settings], *, dns: bool) -> None:
-    """Print the facts about clients that the simulation cannot know."""
+def limits(all_settings: Sequence[Settings], *, dns: bool) -> Iterator[str]:
+    """Yield the facts about clients that the simulation cannot know."""
     missing = []
     if any(each.dnsbl or each.rhsbl or each.dnswl for each in all_settings):
         missing.append("is on a DNS list")
@@ -74,10 +76,6 @@ def print_limits(all_settings: Sequence[Settings], *, dns: bool) -> None:
     if any(each.needs_signals for each in all_settings):
         missing.append(f"shows {', '.join(_DNS_SIGNALS)}")
     if missing and dns:
-        print_error(
-            "--dns uses today's DNS answers; they may differ from those when the mail arrived"
-        )
+        yield "--dns uses today's DNS answers; they may differ from those when the mail arrived"
     elif missing:
-        print_error(
-            f"without --dns, no client {' or '.join(missing)}, unless greyd's own log says so"
-        )
+        yield f"without --dns, no client {' or '.join(missing)}, unless greyd's own log says so"

@@ -17,7 +17,7 @@ from greyd.cli.tables.layout import GAP
 from greyd.config.durations import format_duration
 from greyd.escaping import printable_text
 from greyd.plurals import counted
-from greyd.terminal import format_timestamp
+from greyd.terminal import format_timestamp, print_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -61,13 +61,14 @@ def print_simulation(
     changes: Sequence[str],
     differences: LargestDifferences,
     dns_counts: Sequence[DnsCounts] = (),
+    note: Callable[[str], None] = print_error,
 ) -> None:
     """Print the complete result of a simulation: first what the changes would do."""
     shown = [printable_text(each) for each in changes]
     for line in dns_lines(dns_counts):
         context.print(Text(line, style="bold red"))
     context.print(*verdict_lines(simulation.results, shown), "")
-    _print_log(context, simulation, statistics, changes)
+    _print_log(context, simulation, statistics, changes, note)
     _print_rows(context, _figures(simulation))
     context.print("", "Attempts by decision:")
     _print_rows(context, _reasons(simulation))
@@ -95,6 +96,7 @@ def _print_log(
     simulation: Simulation,
     statistics: AttemptStatistics,
     changes: Sequence[str],
+    note: Callable[[str], None],
 ) -> None:
     source = "decisions of greyd or postgrey" if statistics.decision_count else "lines of Postfix"
     context.print(
@@ -103,7 +105,7 @@ def _print_log(
     )
     if changes:
         context.print(f"Other settings: {', '.join(changes)}")
-    print_agreement(context, simulation)
+    print_agreement(context, simulation, note)
     if simulation.open:
         context.print(
             f"Left out: {counted(simulation.open, 'mail')} still waiting when the log ends"

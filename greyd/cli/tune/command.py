@@ -10,7 +10,8 @@ import typer
 
 from greyd.cli.context import EXIT_ERROR, option_seconds
 from greyd.cli.replay.log_input import new_resolver, replay_logs, require_mail, whitelists_of
-from greyd.cli.replay.other_settings import print_limits
+from greyd.cli.replay.notes import notes_after_result
+from greyd.cli.replay.other_settings import limits
 from greyd.cli.simulation_options import (  # noqa: TC001 - typer reads them at run time
     Logs,
     LookUpClients,
@@ -22,7 +23,7 @@ from greyd.config.shadow import setting_changes
 from greyd.terminal import print_error
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from greyd.cli.context import CommandContext
     from greyd.cli.not_read import NotRead
@@ -85,12 +86,7 @@ async def tune(
 
       greyd tune --delay=60,90,120,180 --subnet=24 --html=tune.html
     """
-    from greyd.cli.not_read import NotRead
-    from greyd.cli.replay.verdict import dns_lines
     from greyd.cli.tune.grid import grid_of, presets_of, read_axis
-    from greyd.cli.tune.tuning import Tuning
-    from greyd.maillog.attempts import AttemptStatistics
-    from greyd.maillog.statistics import ReadStatistics
 
     warm_up_seconds = option_seconds(warm_up, "--warm-up")
     axes = [
@@ -101,8 +97,33 @@ async def tune(
     ]
     points = grid_of(_with_greylisting(context.settings), axes)
     presets = presets_of(points[0].settings, preset)
-    sources = list(logs) if logs else choose_logs(USUAL_LOGS, 0.0, "tune")
-    print_limits([each.settings for each in (points[0], *presets)], dns=dns)
+    with notes_after_result() as note:
+        sources = list(logs) if logs else choose_logs(USUAL_LOGS, 0.0, "tune", note)
+        for limit in limits([each.settings for each in (points[0], *presets)], dns=dns):
+            note(limit)
+        tuning, not_read = await _tune(context, sources, points, presets, note,
+                                       warm_up_seconds=warm_up_seconds, dns=dns)  # fmt: skip
+        _write(context, tuning, not_read, html)
+    return EXIT_ERROR if not_read.has_unread_files else 0
+
+
+async def _tune(
+    context: CommandContext,
+    sources: Sequence[str],
+    points: Sequence[GridPoint],
+    presets: Sequence[GridPoint],
+    note: Callable[[str], None],
+    *,
+    warm_up_seconds: int,
+    dns: bool,
+) -> tuple[Tuning, NotRead]:
+    """Replay the log with all settings; return the outcomes, and what was not read."""
+    from greyd.cli.not_read import NotRead
+    from greyd.cli.replay.verdict import dns_lines
+    from greyd.cli.tune.tuning import Tuning
+    from greyd.maillog.attempts import AttemptStatistics
+    from greyd.maillog.statistics import ReadStatistics
+
     statistics, read = AttemptStatistics(), ReadStatistics()
     resolver = new_resolver(context.settings) if dns else None
     try:
@@ -114,7 +135,7 @@ async def tune(
         if resolver is not None:
             await resolver.close()
     not_read = NotRead.of(read)
-    not_read.print_errors()
+    not_read.print_errors(note)
     require_mail(replay, statistics, read)
     results = [*replay.results]
     for simulation, own_collectors in whole:
@@ -122,8 +143,7 @@ async def tune(
         collectors += own_collectors
     for line in dns_lines([each.dns_counts for each in collectors] if dns else []):
         print_error(line)
-    _write(context, Tuning.of(replay, [*points, *presets], results), not_read, html)
-    return EXIT_ERROR if not_read.has_unread_files else 0
+    return Tuning.of(replay, [*points, *presets], results), not_read
 
 
 def _with_greylisting(settings: Settings) -> Settings:

@@ -26,12 +26,14 @@ if TYPE_CHECKING:
     from greyd.cli.explain.explained_request import ExplainedRequest
     from greyd.cli.explain.rule_step import RetryWindow
     from greyd.cli.explain.step import ExplainedStep
+    from greyd.config.settings import Settings
     from greyd.maillog.decisions import LoggedDecision
     from greyd.rules.reasons import Reason
 
 
 _MIN_WIDTH_OF_COLUMNS = 70
 _STEP_WIDTH = 23
+_TRY_PRESET = "greyd replay --with preset=recommended"
 
 _STYLES = {PASS: "bold green", GREYLIST: "bold yellow"}
 
@@ -108,6 +110,17 @@ def _print_text(
         remedies = ()
     elif reason is not None and case.dry_run.reply is not None:
         context.print("", f"Reply to Postfix: {printable(case.dry_run.reply)}")
+    _print_remedies(context, remedies, case.settings)
+    if commands:
+        context.print(*gap)
+        for proposed in commands:
+            context.print(f"To {proposed.effect}:")
+            # Unwrapped: a line that is folded cannot be pasted.
+            context.console.print(f"  {proposed.command}", soft_wrap=True)
+
+
+def _print_remedies(context: CommandContext, remedies: Sequence[str], settings: Settings) -> None:
+    """Print what would change the decision elsewhere, in time, or with other settings."""
     elsewhere = [each for each in remedies if not each.startswith((ON_THIS_SITE, BY_MERIT))]
     if elsewhere:
         context.print("", "It would pass at once with any of these:")
@@ -115,12 +128,9 @@ def _print_text(
     if merit := [each for each in remedies if each.startswith(BY_MERIT)]:
         context.print("", "What would auto-whitelist the client in time:")
         context.print(*(f"  {each}" for each in merit))
-    if commands:
-        context.print(*gap)
-        for proposed in commands:
-            context.print(f"To {proposed.effect}:")
-            # Unwrapped: a line that is folded cannot be pasted.
-            context.console.print(f"  {proposed.command}", soft_wrap=True)
+    if remedies and not settings.preset:
+        context.print("", "Would the preset spare such mail the wait? Try it on your log:")
+        context.console.print(f"  {_TRY_PRESET}", soft_wrap=True)
 
 
 def _fits(context: CommandContext, print_text: Callable[[CommandContext], None]) -> bool:
