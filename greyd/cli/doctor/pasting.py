@@ -20,7 +20,7 @@ _PLACEHOLDER = re.compile(r"\b[A-Z]{3,}\b")
 def lines_to_paste(finding: Finding) -> list[str]:
     """Return the lines to paste; empty if the remedy needs a person's judgement.
 
-    Explanations of a command become a comment behind it.
+    Explanations of a command become a comment after it.
     """
     if finding.commands:
         return list(finding.commands)

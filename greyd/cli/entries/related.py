@@ -172,7 +172,7 @@ class _AddressSearch:
         """The correspondences with the queried domain."""
 
     def texts(self) -> tuple[bytes, ...]:
-        """Return the texts one of which is in the key of each entry to visit; empty for all."""
+        """Return texts of which the key of each entry to visit has at least one; empty for all."""
         return texts_of_query(self._aliases, self._client, self._settings)
 
     def visit(self, entry: StoredEntry) -> None:

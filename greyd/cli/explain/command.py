@@ -88,7 +88,7 @@ async def explain(
     no_dns: Annotated[bool, typer.Option("--no-dns", help="Send no DNS queries.")] = False,
     verbose: Annotated[
         bool,
-        typer.Option("--verbose", "-v", help="Show all steps, even if the terminal is too low."),
+        typer.Option("--verbose", "-v", help="Show all steps, even if the terminal is too short."),
     ] = False,
 ) -> int:
     """Explain how the server would answer a request now.

@@ -44,7 +44,7 @@ _OF_LOG_LINE = re.compile(r"action=|\"action\"|RCPT|message repeated")
 
 @dataclass(frozen=True, slots=True)
 class TypedRequest:
-    """The attributes in words of a command line, by name, or the log line that they are."""
+    """The attributes in a command line's words, by name, or the log line that the words form."""
 
     attributes: Mapping[str, str] = field(default_factory=dict)
     log_line: str | None = None

@@ -105,7 +105,7 @@ def grid_of(settings: Settings, axes: Sequence[Axis]) -> list[GridPoint]:
 def presets_of(settings: Settings, text: str) -> list[GridPoint]:
     """Return a point for each preset of a comma-separated list, with today's other values.
 
-    Those that change nothing are left out, and ``none`` is no preset.
+    Those that change nothing are left out, and ``none`` stands for no preset.
 
     Raises:
         CommandError: there is no value, or one is not a preset.

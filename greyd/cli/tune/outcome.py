@@ -1,6 +1,6 @@
 """The outcomes of a grid's settings, the frontier of the best ones, and which one to choose.
 
-The rule of choice: the least waiting at no more spam and no more lost mail than with today's
+The rule: choose the least waiting with no more spam and no more lost mail than with today's
 settings. A setting is on the frontier if no other one has both less waiting and less spam.
 """
 

@@ -98,7 +98,7 @@ class GrowingFile:
                 self._poll(POLL_SECONDS)
 
     def _is_replaced(self) -> bool:
-        """Whether another file has this name; not while there is none."""
+        """Whether another file now has this name; false while there is none."""
         try:
             current = self._path.stat()
         except OSError:

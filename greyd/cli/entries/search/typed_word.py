@@ -29,7 +29,7 @@ def parse_what(
         what: the argument.
         options: the values of the options that select entries, too.
         states: the states of the entries.
-        since: the time in seconds since 1970 from which on they were seen.
+        since: the time in seconds since 1970; older entries are left out.
 
     Raises:
         CommandError: the argument is neither, or an option is given, too.

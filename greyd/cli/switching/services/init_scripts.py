@@ -71,7 +71,7 @@ esac
 def greyds_script(program: str, user: str, folder: Path) -> str:
     """Return greyd's init script.
 
-    It does not start greyd by start-stop-daemon, which knows no Python program by its name.
+    It starts greyd without start-stop-daemon, which can't recognise a Python program by name.
 
     Args:
         program: the path of greyd.

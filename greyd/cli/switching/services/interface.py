@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import IO
 
 TIMEOUT_SECONDS = 120.0
-"""The time for one start or stop. systemd and init scripts give up earlier."""
+"""The time limit for one start or stop. systemd and init scripts give up earlier."""
 
 MAX_OUTPUT_BYTES = 1024 * 1024
 MAX_MESSAGE_BYTES = 400

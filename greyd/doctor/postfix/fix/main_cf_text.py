@@ -70,7 +70,7 @@ class MainCfText:
         return found
 
     def entry(self, name: str) -> Entry | None:
-        """Return the definition of a parameter that counts: the last; None without one."""
+        """Return the last definition of a parameter, which Postfix uses; None without one."""
         return next((each for each in reversed(self.entries()) if each.name == name), None)
 
     def value(self, name: str) -> str | None:

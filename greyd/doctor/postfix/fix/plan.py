@@ -45,7 +45,7 @@ POSTFIX_GROUPS = ("postfix", "order", "tips")
 MAX_FILE_BYTES = 1024 * 1024
 
 _FIRST = ("postfix: files", "postfix: restrictions", "postfix: policy service", "postfix: place")
-"""The subjects whose faults cause other faults, in the order of their correction."""
+"""The subjects whose faults cause other faults, in the order in which they are corrected."""
 
 
 class FixError(DoctorError):
@@ -76,7 +76,7 @@ class FileChange:
 
 
 def _lines(text: str) -> list[str]:
-    """Return the lines as Postfix sees them: a form feed, for example, ends none."""
+    """Return the lines as Postfix sees them: a form feed, for example, does not end one."""
     lines = [each.removesuffix("\r") for each in text.split("\n")]
     return lines if lines[-1] else lines[:-1]
 
@@ -164,7 +164,7 @@ async def plan_fix(folder: str | None, findings: Sequence[Finding], check: Check
 def _new_errors(
     before: Sequence[Finding], after: Sequence[Finding], copy: str, source: str
 ) -> list[str]:
-    """Return the errors that a changed configuration has and the old one had not.
+    """Return the errors of a changed configuration that the old one did not have.
 
     If Postfix can't read a file, what else is wrong shows only after the change.
     """
@@ -251,7 +251,7 @@ async def _read_values(files: PostfixFiles, folder: str) -> None:
 
 
 def fill_copy(copy: Path, source: Path, main: str, master: str) -> None:
-    """Fill a folder with both files, and links to all others, so that Postfix reads it alike."""
+    """Fill a folder with both files and links to all others; Postfix reads it the same way."""
     for each in source.iterdir():
         if each.name not in ("main.cf", "master.cf"):
             (copy / each.name).symlink_to(each.absolute())

@@ -137,7 +137,7 @@ def _reason(fault: BaseException) -> str:
 
 
 def _roll_back(plan: FixPlan, written: Sequence[WrittenFile]) -> list[str]:
-    """Put the old files back; return the files that are not as they were, and what to do."""
+    """Put the old files back; return those that could not be put back, and what to do."""
     problems = []
     for change, each in zip(plan.changes, written, strict=False):
         undo = f"cp -p {shell_word(str(each.backup))} {shell_word(str(each.path))}"
