@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from greyd.cli.errors import CommandError
 from greyd.maillog.sources.journal import JOURNAL
-from greyd.maillog.sources.usual_logs import USUAL_LOGS, find_usual_logs
+from greyd.maillog.sources.usual_logs import USUAL_LOGS, find_usual_logs, first_unreadable
 from greyd.terminal import print_error
 
 if TYPE_CHECKING:
@@ -42,6 +42,11 @@ def choose_logs(
             f"no mail log: none of {shown}{others} exists, and the journal has no"
             " lines of greyd, postgrey or Postfix; name the log file, or run journalctl -u greyd -o"
             f" export | greyd {command} -"
+        )
+    if unread := first_unreadable(files, sources):
+        note(
+            f"{unread}: permission denied, so it is not read; run this as root, or as a member of"
+            " the file's group"
         )
     note(f"reading {', '.join(map(source_name, sources))}")
     return sources

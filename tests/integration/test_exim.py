@@ -5,7 +5,9 @@ Debian's exim4 can't be installed beside Postfix, so ``.ci/run`` unpacks it into
 
 from __future__ import annotations
 
+import shlex
 import smtplib
+import socket
 import subprocess
 import time
 import uuid
@@ -16,8 +18,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.commands import run
 from tests.integration.lives import has_said, only_as_root, open_folder
 from tests.integration.postfix import Sink, opened_sink
+from tests.mail_log import MailLog
 from tests.pages.blocks import CHECKOUT, PAGES, Page
 from tests.processes import accepts, free_port, greyd, program, running, unavailable
 
@@ -162,6 +166,41 @@ def test_the_dialogue_that_the_page_shows_is_deferred(folder: Path) -> None:
         ).stdout
         assert "451 Greylisted, see " in said
         has_said(policy, "client_address=192.0.2.7, sender=alice@example.com")
+
+
+@pytest.mark.parametrize(
+    ("recipient", "to"),
+    [("bob@example.org", "bob@example.org"), ("postmaster", "postmaster@mx.example.org")],
+)
+def test_exim_takes_the_weekly_letter(folder: Path, recipient: str, to: str) -> None:
+    log = MailLog(folder)
+    log.decided(0, "greylist, reason=new", "office@school.ch", name="mx.school.ch")
+    log.decided(86400, "pass, reason=client AWL")
+    subject = f"Greylisting on {socket.gethostname()}: 1 of 1 mail kept out may be wanted"
+    sendmail = folder / "sendmail"
+    with exim(folder, free_port()) as mta:
+        sendmail.write_text(f'#!/bin/sh\nexec {shlex.join(mta.command)} "$@"\n')
+        sendmail.chmod(0o755)
+        done = run("report", log.written(), f"--mail-to={recipient}", f"--sendmail={sendmail}")
+        assert done.returncode == 0, done.stderr
+        (delivered,) = mta.sink.wait_for(subject)
+    body = delivered.message.get_body(("plain",))
+    assert body is not None
+    assert "office@school.ch" in body.get_content()
+    assert delivered.message["To"] == to
+
+
+def test_an_exim_that_takes_no_letter_is_quoted(folder: Path) -> None:
+    log = MailLog(folder)
+    log.decided(0, "greylist, reason=new")
+    binary = str(UNPACKED) if UNPACKED.exists() else program("exim4")
+    sendmail = folder / "sendmail"
+    sendmail.write_text(f'#!/bin/sh\nexec {binary} -C {folder}/none "$@"\n')
+    sendmail.chmod(0o755)
+    done = run("report", log.written(), "--mail-to=bob@example.org", f"--sendmail={sendmail}")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "sendmail ended with status 1: " in done.stderr
+    assert f"{folder}/none" in done.stderr
 
 
 def test_debians_configuration_has_the_macro_that_the_page_names() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,6 +67,16 @@ def find_usual_logs(files: Sequence[Path], since: float) -> list[str]:
     if has_entries(("SYSLOG_FACILITY=2",)):
         return [journal_source(since)]
     return _with_rotated(present[0], since) if present else []
+
+
+def first_unreadable(files: Sequence[Path], chosen: Sequence[str]) -> Path | None:
+    """Return the first file, preferred to the chosen source, that this user may not read."""
+    for path in files:
+        if str(path) in chosen:
+            return None
+        if _has_content(path) and not os.access(path, os.R_OK):
+            return path
+    return None
 
 
 def _has_content(path: Path) -> bool:
