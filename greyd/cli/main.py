@@ -124,10 +124,11 @@ def serve(arguments: Sequence[str]) -> int:
     if {"--version", "-version"} & set(arguments):
         return print_version()
     from greyd.config.loading import read_settings
+    from greyd.config.unexported_flags import with_warnings_of_rc_conf
     from greyd.server.process import run
 
     try:
-        return run(read_settings(arguments))
+        return run(with_warnings_of_rc_conf(read_settings(arguments), os.environ))
     except GreydError as error:
         _print_error(str(error))
         return USAGE_ERROR

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from greyd.config.errors import SettingsError
 from greyd.config.options import BY_NAME, OWN_OPTIONS
 from greyd.config.own_domains import read_own_domains
-from greyd.config.postgrey_variables import unknown_variables
+from greyd.config.postgrey_variables import has_unread_options, unknown_variables
 from greyd.config.regular_files import FileError, read_regular_file
 from greyd.config.settings import merge_settings
 from greyd.config.shadow import with_shadow
@@ -98,6 +98,11 @@ def read_sources(
     postgreys, of_its_process, ignored_of_it = from_postgrey(environment)
     unknown += unknown_variables(environment)
     warnings = [f"{variable}: unknown setting, ignored" for variable in unknown]
+    if has_unread_options(environment):
+        warnings.append(
+            "OPTIONS: not read, although it has options of postgrey's (as in RHEL 6's"
+            " /etc/sysconfig/postgrey); rename it POSTGREY_OPTS"
+        )
     if rest := [*ignored, *ignored_words, *ignored_of_it]:
         warnings.append(f"ignored, as postgrey does: {excerpt(' '.join(rest))}{_remedy(rest)}")
     own = {each.option for each in (*given, *servers, *words, *variables)}

@@ -4,7 +4,7 @@ Debian's ``/etc/default/postgrey`` sets ``POSTGREY_OPTS`` and ``POSTGREY_TEXT``.
 ``/etc/sysconfig/postgrey`` has whole options in several variables, ``POSTGREY_DELAY="--delay=60"``.
 Gentoo's ``/etc/conf.d/postgrey`` and docker-mailserver's environment have values,
 ``POSTGREY_DELAY=60``; Gentoo also describes the socket in ``POSTGREY_TYPE`` and others. FreeBSD's
-``/etc/rc.conf`` has options in ``postgrey_flags``.
+``/etc/rc.conf`` has options in ``postgrey_flags``. RHEL 6 had them in ``OPTIONS``.
 """
 
 from __future__ import annotations
@@ -22,6 +22,16 @@ if TYPE_CHECKING:
 
 FREEBSD_OPTIONS = ("postgrey_flags", "postgrey_options")
 """The variables of rc.conf that hold options; the second one is from ports before 2010."""
+
+OPTIONS_OF_SCRIPTS = "OPTIONS"
+"""The variable of the init scripts of RHEL 6, Mandriva and PLD, in ``/etc/sysconfig/postgrey``."""
+
+_OPTIONS_OF_POSTGREY_ALONE = frozenset(
+    {"inet", "unix", "delay", "max-age", "retry-window", "greylist-action", "greylist-text",
+     "lookup-by-subnet", "lookup-by-host", "privacy", "auto-whitelist-clients",
+     "whitelist-clients", "whitelist-recipients", "dbdir"}
+)  # fmt: skip
+"""Options by which postgrey's options are told from those of other programs."""
 
 _OF_FREEBSDS_SCRIPT = ("postgrey_enable", "postgrey_dbdir", "postgrey_pidfile", "postgrey_user")
 _PREFIX = "POSTGREY_"
@@ -85,6 +95,17 @@ def unknown_variables(environment: Mapping[str, str]) -> list[str]:
         and not (name in _PLACES and _text(environment, _TYPE))
         and not is_of_other_service(name, text)
     ]
+
+
+def has_unread_options(environment: Mapping[str, str]) -> bool:
+    """Whether ``OPTIONS`` has options of postgrey's.
+
+    They do not apply: the name says nothing about whose options they are, and postgrey's systemd
+    units do not read it either.
+    """
+    words = _text(environment, OPTIONS_OF_SCRIPTS).split()
+    options = [BY_SPELLING.get(word.partition("=")[0]) for word in words]
+    return any(each and each.name in _OPTIONS_OF_POSTGREY_ALONE for each in options)
 
 
 def has_options(text: str) -> bool:

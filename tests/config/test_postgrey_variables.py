@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from greyd.config import server_settings
+from greyd.config import server_settings, unexported_flags
 from greyd.config.errors import SettingsError
 from greyd.config.loading import read_settings
 from greyd.config.server_settings import read_server_settings
+from greyd.config.unexported_flags import with_warnings_of_rc_conf
 from greyd.config.vocabulary import DAY, Endpoint
 
 if TYPE_CHECKING:
@@ -125,6 +126,10 @@ def test_greyd_s_own_settings_take_precedence(tmp_path: Path) -> None:
         ({"POSTGREY_USER": "--user=postgrey"}, "POSTGREY_USER: --user: ignored"),
         ({"POSTGREY_PID": "/run/postgrey.pid"}, "POSTGREY_PID: ignored"),
         ({"POSTGREY_OPTS": "$POSTGREY_OPTS --delay=60"}, "write all options on one line"),
+        # RHEL 6's file, which is left on a machine that was upgraded
+        ({"OPTIONS": "--unix=/var/spool/postfix/postgrey/socket --delay=60"}, "POSTGREY_OPTS"),
+        ({"OPTIONS": "-d -i 10023"}, "POSTGREY_OPTS"),
+        ({"OPTIONS": "--verbose --delay 60"}, "OPTIONS: not read"),
     ],
 )
 def test_unsupported_variables_cause_a_warning(
@@ -143,6 +148,12 @@ def test_unsupported_variables_cause_a_warning(
         {"POSTGREY_PORT_10023_TCP_ADDR": "10.0.0.1", "POSTGREY_SERVICE_PORT_POLICY": "10023"},
         {"GREYD_PORT": "tcp://10.0.0.1:10023", "GREYD_SERVICE_HOST": "10.0.0.1"},
         {"GREYD_PORT_10023_TCP_PROTO": "tcp", "GREYD_SERVICE_PORT": "10023"},
+        # Other programs' variable of this name
+        {"OPTIONS": ""},
+        {"OPTIONS": "--verbose"},
+        {"OPTIONS": "-4 -l --user=nobody --pidfile=/run/named.pid"},
+        {"OPTIONS": "delay=60 inet"},
+        {"OPTIONS": "--nosuch --delayed"},
     ],
 )
 def test_variables_that_set_nothing_are_skipped(variables: dict[str, str], tmp_path: Path) -> None:
@@ -162,6 +173,52 @@ def test_an_error_names_the_variable(variables: dict[str, str], place: str, tmp_
         settings_of(tmp_path, **variables)
     assert str(error.value).startswith(place)
     assert str(error.value).isprintable()
+
+
+def test_options_of_rhel_6_do_not_apply(tmp_path: Path) -> None:
+    assert settings_of(tmp_path, OPTIONS="--delay=60").delay_seconds == 300
+
+
+@pytest.mark.parametrize(
+    ("rc_conf", "arguments", "variables", "warned"),
+    [
+        (
+            'postgrey_flags="--delay=30"',
+            [],
+            {},
+            "rc.conf: postgrey_flags: --delay=30: not in force",
+        ),
+        ('postgrey_options="--delay=30"', [], {}, "rc.conf: postgrey_options: --delay=30: not in"),
+        ('postgrey_flags="--delay=30 --privacy"', [], {}, ": --delay=30 --privacy: not"),
+        # All that differs is named, and only that.
+        ('postgrey_flags="--delay=30 --privacy"', ["--privacy"], {}, ": --delay=30: not"),
+        ('postgrey_flags="--delay=30"', ["--delay=30"], {}, None),
+        ('postgrey_flags="--delay=30"', ["--delay=30s"], {}, None),
+        ('postgrey_flags="--delay=300"', [], {}, None),
+        ('postgrey_flags="--delay=30"', [], {"postgrey_flags": "--delay=30"}, None),
+        # The script's own
+        ('postgrey_flags="-d --user=postgrey --pidfile=/run/p --dbdir=/var/db/p"', [], {}, None),
+        ('postgrey_flags=""', [], {}, None),
+        ('postgrey_enable="YES"\ngreyd_enable="YES"\nhostname="mx"', [], {}, None),
+        # It is another program's file: its faults do not stop the server.
+        ('postgrey_flags="--nosuch"', [], {}, "postgrey_flags: --nosuch: unknown option"),
+        ('postgrey_flags="--delay=soon"', [], {}, "--delay=soon: expected"),
+        ('postgrey_flags="--delay=30', [], {}, None),
+        (b"\xff\xfe", [], {}, None),
+    ],
+)
+def test_flags_of_freebsd_that_do_not_reach_the_server_are_reported(
+    rc_conf: str | bytes, arguments: list[str], variables: dict[str, str], warned: str | None,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    file = tmp_path / "rc.conf"
+    file.write_bytes(rc_conf if isinstance(rc_conf, bytes) else f"{rc_conf}\n".encode())
+    monkeypatch.setattr(unexported_flags, "RC_CONF_FILES", (file, tmp_path / "absent"))
+    (tmp_path / "empty.toml").touch()
+    settings = read_settings([f"--config={tmp_path / 'empty.toml'}", *arguments], variables)
+    warnings = with_warnings_of_rc_conf(settings, variables).warnings
+    assert len(warnings) == (warned is not None)
+    assert all((warned or "") in each and each.isprintable() for each in warnings)
 
 
 # The files that commands read ---------------------------------------------------------------------

@@ -15,6 +15,7 @@ from greyd.cli.switching.postgrey_options import (
     expand_variables,
     read_postgrey_options,
     split_words,
+    variable_names,
 )
 from greyd.config.errors import SettingsError
 from greyd.config.loading import MAX_CONFIG_BYTES
@@ -24,7 +25,7 @@ from greyd.doctor.listeners import Listener, configured_listeners
 from greyd.escaping import printable, printable_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from greyd.cli.switching.services.interface import ServiceState
     from greyd.cli.switching.services.systemd import SystemdServices
@@ -87,7 +88,7 @@ def started_by_unit(
     lines = properties.get("EnvironmentFiles", "").splitlines()
     files = [file for line in lines if (file := Path(line.rpartition(" (")[0])).exists()]
     environment = dict(_assignments(properties.get("Environment", "")))
-    read = _read_variables(files)
+    read = _read_variables(files, variable_names(words))
     environment |= read.variables
     _require_postgrey(program, f"{SERVICE}.service")
     sources = (f"{SERVICE}.service", *map(str, files))
@@ -172,14 +173,17 @@ class _Variables:
     faults: tuple[str, ...]
 
 
-def _read_variables(files: Iterable[Path]) -> _Variables:
-    """Return the variables for postgrey; those of later files take precedence."""
+def _read_variables(files: Iterable[Path], names: Sequence[str] = ()) -> _Variables:
+    """Return the variables for postgrey, and those of other names that its command line has.
+
+    Those of later files take precedence.
+    """
     variables: dict[str, str] = {}
     faults = []
     for file in files:
         try:
             text = read_regular_file(file, MAX_CONFIG_BYTES).decode("utf-8-sig")
-            variables |= parse_environment_file(text, str(file), has_comments=False)
+            variables |= parse_environment_file(text, str(file), has_comments=False, names=names)
         except (FileError, UnicodeDecodeError) as error:
             faults.append(f"{file}: {error}")
         except SettingsError as error:

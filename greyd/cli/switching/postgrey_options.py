@@ -53,6 +53,13 @@ def _typed(given: RawSetting) -> str:
     return name if given.option.kind is Arity.FLAG else f"{name}={given.text}"
 
 
+def variable_names(words: Sequence[str]) -> list[str]:
+    """Return the names of the variables in a command line of a unit."""
+    found = [_WHOLE_VARIABLE.fullmatch(word) for word in words]
+    whole = [each[1] or each[2] for each in found if each]
+    return [*whole, *_VARIABLE.findall(" ".join(words))]
+
+
 def expand_variables(words: Sequence[str], environment: Mapping[str, str]) -> list[str]:
     """Expand the variables in a command line as systemd does.
 

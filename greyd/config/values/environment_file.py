@@ -11,34 +11,37 @@ from typing import TYPE_CHECKING
 from greyd.config.errors import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 MAX_LINES_OF_VALUE = 100
 
-_VARIABLE = re.compile(
-    r"\s*(?:export\s+)?((?:GREYD|POSTGREY)_[A-Z0-9_]+|postgrey_[a-z]+)\s*=(.*)", re.DOTALL
-)
+_NAMES = r"(?:GREYD|POSTGREY)_[A-Z0-9_]+|postgrey_[a-z]+|OPTIONS"
 
 
-def parse_environment_file(text: str, name: str, *, has_comments: bool) -> dict[str, str]:
+def parse_environment_file(
+    text: str, name: str, *, has_comments: bool, names: Iterable[str] = ()
+) -> dict[str, str]:
     """Return the variables that concern greyd or postgrey, and their values.
 
     Args:
         text: the content of the file.
         name: the name of the file, for messages.
         has_comments: whether a comment may follow a value, as in a shell.
+        names: other variables to return.
 
     Raises:
         SettingsError: a quotation mark is not closed.
     """
+    either = "|".join((_NAMES, *map(re.escape, names)))
+    variable = re.compile(rf"\s*(?:export\s+)?({either})\s*=(.*)", re.DOTALL)
     return {
         assigned[1]: _unquoted(assigned[2], f"{name}: {assigned[1]}", has_comments=has_comments)
-        for line in _logical_lines(text)
-        if (assigned := _VARIABLE.match(line))
+        for line in _logical_lines(text, variable)
+        if (assigned := variable.match(line))
     }
 
 
-def _logical_lines(text: str) -> Iterator[str]:
+def _logical_lines(text: str, variable: re.Pattern[str]) -> Iterator[str]:
     """Yield the assignments of an environment file, each joined from its lines.
 
     A line that ends with a backslash, or within quotation marks, continues on the next one; a
@@ -51,14 +54,14 @@ def _logical_lines(text: str) -> Iterator[str]:
             continue
         while lines and line.endswith("\\"):
             line = line[:-1] + lines.popleft()
-        if _is_open(line):
-            line = _with_rest_of_value(line, lines)
+        if _is_open(line, variable):
+            line = _with_rest_of_value(line, lines, variable)
         yield line
 
 
-def _is_open(line: str) -> bool:
+def _is_open(line: str, variable: re.Pattern[str]) -> bool:
     """Whether a variable's value begins with a quotation mark that is not closed."""
-    assigned = _VARIABLE.match(line)
+    assigned = variable.match(line)
     if assigned is None or assigned[2].lstrip()[:1] not in ("'", '"'):
         return False
     try:
@@ -68,7 +71,7 @@ def _is_open(line: str) -> bool:
     return False
 
 
-def _with_rest_of_value(line: str, lines: deque[str]) -> str:
+def _with_rest_of_value(line: str, lines: deque[str], variable: re.Pattern[str]) -> str:
     """Return a line with those up to its value's end, which are removed from ``lines``.
 
     If the value has no end, all lines stay where they are.
@@ -76,7 +79,7 @@ def _with_rest_of_value(line: str, lines: deque[str]) -> str:
     whole = line
     for count, following in enumerate(islice(lines, MAX_LINES_OF_VALUE), 1):
         whole = f"{whole}\n{following}".replace("\\\n", "")
-        if not _is_open(whole):
+        if not _is_open(whole, variable):
             for _ in range(count):
                 lines.popleft()
             return whole

@@ -205,6 +205,13 @@ POSTGREY_OPTS="--privacy"
          "--daemonize --unix=/var/spool/postfix/postgrey/socket --pidfile=/var/run/postgrey.pid"
          " --group=postgrey --user=postgrey --delay=60 --privacy"),
         (["/usr/sbin/postgrey", "--inet=10024", "--privacy"], "", "--inet=10024 --privacy"),
+        # Units of one's own, with variables of any name
+        (["/usr/sbin/postgrey", "$OPTIONS"], "OPTIONS='--unix=/run/s --delay=60'",
+         "--unix=/run/s --delay=60"),
+        (["/usr/sbin/postgrey", "--delay=${Wait_1}", "$EXTRA"], "Wait_1=60\nEXTRA=\nUNUSED='x",
+         "--delay=60"),
+        # EPEL's unit does not read the variable of RHEL 6's init script.
+        (EPELS, "OPTIONS='--delay=90'\nPOSTGREY_DELAY=--delay=60", "--daemonize --delay=60"),
     ],
 )  # fmt: skip
 def test_a_unit_has_the_options_of_its_files(

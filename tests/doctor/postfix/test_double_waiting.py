@@ -149,6 +149,13 @@ def test_rspamd_waits_twice_unless_its_own_program_says_that_greylisting_is_off(
         ("Modules disabled (explicitly): bimi, greylist", False),
         ("Modules disabled (no Redis): greylist", False),
         ("Modules enabled: whitelist, my_greylist", None),
+        # rspamd 3.4 as Debian 12 ships it: without Redis, with one, and with enabled = false
+        (
+            "Modules disabled (no Redis): url_redirector, replies, ratelimit, greylist, neural",
+            False,
+        ),
+        ("Modules enabled: fuzzy_check, dkim_signing, hfilter, settings, greylist", True),
+        ("Modules disabled (explicitly): rspamd_update, aws_s3, greylist, spamtrap, dcc", False),
         ("", None),
     ],
 )
