@@ -28,7 +28,7 @@ def choose_logs(
         files: the usual files, in the order of preference.
         since: Unix time of the earliest wanted line; 0 for all of the newest file.
         command: the name of the command, for the message.
-        note: called with the line that names the sources.
+        note: called with each line about the sources.
 
     Raises:
         CommandError: there is neither a usual file nor a journal.
