@@ -22,9 +22,9 @@ The variables that are set for postgrey have the lowest precedence: `POSTGREY_OP
 `POSTGREY_TEXT` (Debian's `/etc/default/postgrey`), `POSTGREY_DELAY=60` and so on (Gentoo's
 `/etc/conf.d/postgrey`, docker-mailserver), `POSTGREY_DELAY=--delay=60` (EPEL's
 `/etc/sysconfig/postgrey`) and `postgrey_flags` (FreeBSD's `/etc/rc.conf`). greyd warns of variables
-that it does not understand, of `OPTIONS` (RHEL 6's `/etc/sysconfig/postgrey`), and of `postgrey_flags`
-in `rc.conf` that the service script does not pass on. It ignores options that concern postgrey's own process
-(`--daemonize`, `--dbdir`, `--group`, `--pidfile`, `--user`).
+that it does not understand, of `OPTIONS` (RHEL 6's `/etc/sysconfig/postgrey`), and of
+`postgrey_flags` in `rc.conf` that the service script does not pass on. It ignores options that
+concern postgrey's own process (`--daemonize`, `--dbdir`, `--group`, `--pidfile`, `--user`).
 
 A time is a duration with a unit (`90s`, `5m`, `6h`, `2d`, `1h30m`), or a bare number in postgrey's
 unit, which the row names. Defaults are written as one would type them.
