@@ -31,7 +31,7 @@ def with_warnings_of_rc_conf(settings: Settings, environment: Mapping[str, str])
         settings: the server's settings.
         environment: the server's environment; a variable that is in it has been read.
     """
-    found = {}
+    found: dict[str, tuple[str, Mapping[str, str]]] = {}
     for file in RC_CONF_FILES:
         try:
             variables = variables_of_file(file)
