@@ -210,6 +210,14 @@ def test_a_name_that_does_not_resolve_back_names_nobody() -> None:
     assert not any("mailer.com" in line for line in lines(*POOL, dns=dns))
 
 
+def test_the_pools_of_known_organisations_come_first() -> None:
+    dns = dns_of({"203.0.113.25": "out1.mailer.com", "198.51.100.128": "out2.mailer.com"})
+    unknown = [triplet(f"10.0.{n}.1", sender="x@spam.example") for n in range(3)]
+    known = [triplet(each) for each in ("203.0.113.1", "198.51.100.1")]
+    heads = [line for line in lines(*unknown, *known, dns=dns) if " to b@" in line]
+    assert [line.partition("@")[0] for line in heads] == ["a", "x"]
+
+
 def test_a_name_whose_address_is_unknown_is_no_answer() -> None:
     dns = dns_of({FIRST[0]: "a.mailer.com", SECOND[0]: "b.mailer.com"})
     dns.fail("b.mailer.com", RecordType.A)

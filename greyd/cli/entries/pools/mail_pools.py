@@ -77,13 +77,15 @@ class MailPools:
         found = await self._organisations.find([each.networks for each in shown])
         lines = ["Waiting from several networks, each of which is greylisted separately:"]
         groups: dict[bytes, list[MailPool]] = {}
+        others: list[str] = []
         for pool, organisation in zip(shown, found, strict=True):
             if isinstance(organisation, UnknownReason):
-                lines += pool.lines_without_organisation(organisation)
+                others += pool.lines_without_organisation(organisation)
             else:
                 groups.setdefault(organisation, []).append(pool)
         for organisation, of_organisation in groups.items():
             lines += _lines_of_organisation(organisation, of_organisation)
+        lines += others
         if len(pools) > MAX_SHOWN_POOLS:
             lines.append(f"… and {counted(len(pools) - MAX_SHOWN_POOLS, 'more mail')}")
         return lines
