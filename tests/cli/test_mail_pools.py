@@ -205,6 +205,20 @@ def test_the_organisation_is_known_if_hosts_in_two_networks_have_names_in_its_do
     assert asyncio.run(organisations_from(dns_of(hosts)).find([networks])) == [expected]
 
 
+@pytest.mark.parametrize(
+    ("networks", "expected"),
+    [
+        ([b"2001:db8::/64", b"2001:db8:1::/64"], UnknownReason.TOO_LARGE),
+        # The IPv4 networks count, wherever they are in the list.
+        ([b"2001:db8:%d::/64" % n for n in range(5)] + [b"192.0.2.0/24"], UnknownReason.NO_NAMES),
+    ],
+)
+def test_names_in_ipv6_networks_are_not_looked_up(
+    networks: list[bytes], expected: UnknownReason
+) -> None:
+    assert asyncio.run(organisations_from(FakeDns()).find([networks])) == [expected]
+
+
 def test_a_name_that_does_not_resolve_back_names_nobody() -> None:
     dns = dns_of({FIRST[0]: "a.mailer.com", SECOND[0]: "b.mailer.com"}, confirmed=False)
     assert not any("mailer.com" in line for line in lines(*POOL, dns=dns))
@@ -256,16 +270,17 @@ def test_no_address_is_looked_up_twice_for_a_listing_that_repeats() -> None:
 
 
 def test_the_number_of_lookups_is_limited() -> None:
-    async def asked(listing_count: int) -> int:
+    async def asked(listing_count: int) -> tuple[int, bytes | UnknownReason]:
         dns = FakeDns()
         organisations = organisations_from(dns)
         for at in range(listing_count):
             networks = [b"10.%d.%d.0/24" % (at, each) for each in range(30)]
-            await organisations.find([networks[first : first + 3] for first in range(0, 30, 3)])
-        return len(dns.asked)
+            pools = [networks[first : first + 3] for first in range(0, 30, 3)]
+            *_, last = await organisations.find(pools)
+        return len(dns.asked), last
 
-    assert asyncio.run(asked(1)) == MAX_ADDRESSES
-    assert asyncio.run(asked(60)) == MAX_KNOWN_ADDRESSES
+    assert asyncio.run(asked(1)) == (MAX_ADDRESSES, UnknownReason.NOT_ASKED)
+    assert asyncio.run(asked(60)) == (MAX_KNOWN_ADDRESSES, UnknownReason.NOT_ASKED)
 
 
 @pytest.mark.parametrize(

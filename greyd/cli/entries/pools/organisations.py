@@ -51,6 +51,8 @@ class UnknownReason(Enum):
     """Why a pool's organisation is unknown."""
 
     NO_ANSWER = "no answer from DNS"
+    NOT_ASKED = "this command has reached its limit of DNS lookups"
+    TOO_LARGE = "IPv6 networks are too large to look up the names of hosts in them"
     NO_NAMES = "hosts in these networks have no confirmed names"
     ONE_NETWORK = "hosts in only one of these networks have confirmed names"
     SEVERAL = "hosts in these networks have names of several organisations"
@@ -83,16 +85,21 @@ class NetworkOrganisations:
             pools: the networks of each pool, in CIDR notation, or single addresses.
         """
         samples = [
-            [sampled_addresses(each) for each in networks[:MAX_NETWORKS]] for networks in pools
+            [found for each in networks if (found := sampled_addresses(each))][:MAX_NETWORKS]
+            for networks in pools
         ]
         every = dict.fromkeys(a for pool in samples for network in pool for a in network)
         await self._look_up([each for each in every if each not in self._names][:MAX_ADDRESSES])
-        return [
-            _organisation(
-                [[_Host(each, self._names.get(each)) for each in network] for network in pool]
-            )
-            for pool in samples
-        ]
+        return [self._organisation(each) for each in samples]
+
+    def _organisation(self, samples: Sequence[Sequence[Address]]) -> bytes | UnknownReason:
+        if not samples:
+            return UnknownReason.TOO_LARGE
+        if any(each not in self._names for network in samples for each in network):
+            return UnknownReason.NOT_ASKED
+        return _organisation_of(
+            [[_Host(each, self._names[each]) for each in network] for network in samples]
+        )
 
     async def _look_up(self, addresses: Sequence[Address]) -> None:
         """Add the names of addresses; those without an answer are not asked for again."""
@@ -135,7 +142,7 @@ def _addresses(texts: Iterable[bytes]) -> list[Address]:
     return [address for text in texts if (address := parse_address(text)) is not None]
 
 
-def _organisation(networks: Sequence[Sequence[_Host]]) -> bytes | UnknownReason:
+def _organisation_of(networks: Sequence[Sequence[_Host]]) -> bytes | UnknownReason:
     """Return the organisation of a pool by the hosts in its networks, or why it is unknown."""
     hosts = [host for network in networks for host in network]
     named = [host for host in hosts if host.organisation]
