@@ -234,6 +234,61 @@ def test_a_file_that_differs_from_the_running_server_is_reported(tmp_path: Path)
         assert len(run("mode", options[0]).stderr.splitlines()) == 1
 
 
+DIFFERS = "from the running server, whose settings apply:"
+
+
+def test_a_variable_that_differs_from_the_running_server_is_reported(tmp_path: Path) -> None:
+    folder, file = tmp_path / "run", tmp_path / "greyd.toml"
+    folder.mkdir()
+    file.write_text("max-age = '40d'")
+    at_60 = "delay (here 60, server 300)"
+    learning = "mode (here learn, server on)"
+    reported: list[tuple[dict[str, str], str]] = [
+        ({"GREYD_DELAY": "60"}, f"GREYD_DELAY differs {DIFFERS} {at_60}"),
+        ({"POSTGREY_DELAY": "60"}, f"POSTGREY_DELAY differs {DIFFERS} {at_60}"),
+        ({"POSTGREY_DELAY": "--delay=60"}, f"POSTGREY_DELAY differs {DIFFERS} {at_60}"),
+        ({"POSTGREY_OPTS": "--delay=60"}, f"POSTGREY_OPTS differs {DIFFERS} {at_60}"),
+        ({"postgrey_flags": "--delay=60"}, f"postgrey_flags differs {DIFFERS} {at_60}"),
+        ({"GREYD_OPTS": "--delay=60"}, f"GREYD_OPTS differs {DIFFERS} {at_60}"),
+        ({"GREYD_DELAY": "60", "POSTGREY_DELAY": "9"}, f"GREYD_DELAY differs {DIFFERS} {at_60}"),
+        (
+            {"GREYD_DELAY": "60", "GREYD_MODE": "learn"},
+            f"GREYD_DELAY and GREYD_MODE differ {DIFFERS} {at_60}, {learning}",
+        ),
+        (
+            {"GREYD_CONFIG": str(file), "GREYD_MODE": "learn"},
+            f"GREYD_CONFIG={file} and GREYD_MODE differ {DIFFERS}"
+            f" max-age (here 40d, server 35d), {learning}",
+        ),
+        (
+            {"GREYD_DNSBL": "zen.example bl.example"},
+            f"GREYD_DNSBL differs {DIFFERS} dnsbl (here zen.example bl.example, server unset)",
+        ),
+        # These need another option, which the server has.
+        (
+            {"GREYD_LEARN_OUTBOUND": "yes"},
+            f"GREYD_LEARN_OUTBOUND differs {DIFFERS} learn-outbound (here yes, server unset)",
+        ),
+        ({"GREYD_DELAY": "soon"}, "GREYD_DELAY=soon: expected "),
+        # What does not decide on mail, is equal, or sets nothing.
+        ({"GREYD_DELAY": "5m", "POSTGREY_DELAY": "300", "GREYD_IDENTITY": "spf,name"}, ""),
+        ({"GREYD_DELAY": " ", "POSTGREY_DELAY": "", "GREYD_OPTS": ""}, ""),
+        ({"GREYD_INET": "127.0.0.1:1", "GREYD_USER": "nobody", "GREYD_PORT": "tcp://10.0.0.1"}, ""),
+        ({"POSTGREY_INET": "127.0.0.1:1", "POSTGREY_OPTS": "--dbdir=/var/lib/postgrey"}, ""),
+    ]
+    with greyd(tmp_path / "store", f"--run-dir={folder}", "--delay=300", "--identity=spf,name"):
+        wait_for_records(folder)
+        for variables, wanted in reported:
+            done = run_here("mode", **{"GREYD_RUN_DIR": str(folder), **variables})
+            _, *notes = done.stderr.splitlines()
+            assert len(notes) == (wanted != ""), (variables, notes)
+            assert "".join(notes).startswith(f"greyd: {wanted}" if wanted else ""), variables
+        other = str(tmp_path / "other")
+        for variables in ({"GREYD_DBDIR": other}, {"GREYD_OPTS": f"--dbdir={other}"}):
+            done = run_here("list", **{"GREYD_RUN_DIR": str(folder), **variables})
+            assert f"={other}: no running server uses sqlite:{other}/greyd.db" in done.stderr
+
+
 def test_different_settings_of_servers_that_share_a_store_are_reported(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     folder.mkdir()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from greyd.rules.reasons import OUTCOMES
-from tests.pages import day, machine, mail, predecessors, stand_ins, systems
+from tests.pages import day, every_command, machine, mail, predecessors, stand_ins, systems
 from tests.pages.blocks import CHECKOUT, Page, PageError
 from tests.processes import slowness
 
@@ -71,6 +71,9 @@ class Terminal:
 
     def _serve(self, where: str, command: str) -> None:
         self.stop()
+        if "--delay=" in command:
+            # The page sets its own delay, and no other one.
+            os.environ.pop("GREYD_DELAY", None)
         # A page may go on to another machine; here it is the same, with the same port.
         script = "systemctl stop postgrey; systemctl stop greyd; true"
         subprocess.run(["bash", "-c", script], capture_output=True, timeout=_SECONDS * slowness())
@@ -333,6 +336,8 @@ def main(name: str) -> int:
             if page.name == "docs/doctor.md" and "postfix-config >>" in block.text:
                 mail.reload()
                 mail.check_the_tips()
+            if page.name == "README.md" and "systemctl start postgrey" in block.text:
+                every_command.run(block.where, terminal.type, "/var/lib/postgrey/greyd.db")
             if _greylists_after(page, block):
                 mail.reload()
                 mail.deliver_greylisted()

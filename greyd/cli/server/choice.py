@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from greyd.cli.errors import CommandError
+from greyd.cli.server.contradictions import contradictions, selections, unused_store
 from greyd.cli.server.notes import (
     SELECTING_OPTIONS,
-    contradictions,
     describe_in_row,
     describe_server,
     hidden_server,
@@ -25,12 +25,11 @@ from greyd.cli.server.notes import (
     server_list,
     store_identity,
     unusable_record,
-    unused_store,
     without_keys,
 )
 from greyd.config.errors import SettingsError
 from greyd.config.loading import settings_of_server
-from greyd.config.options import BY_NAME, OWN_OPTIONS
+from greyd.config.options import BY_NAME
 from greyd.config.running import running_servers
 from greyd.config.running.running_servers import find_running_servers
 from greyd.config.server_settings import read_server_settings
@@ -83,15 +82,17 @@ def choose_server(options: Mapping[str, str | None], *, is_optional: bool = Fals
         found = _search(None, options)
         server = None
         with contextlib.suppress(*((CommandError,) if is_optional else ())):
-            server = None if _names_store(options) else _only_one(found)
+            server = None if selections(options) else _only_one(found)
         if server is None:
             if hidden := hidden_server(found):
                 raise SettingsError(f"{error}; {hidden}") from None
             raise
-        return ServerChoice(_settings_of(server, arguments, None), server, (_line(server, found),))
+        settings = _settings_of(server, arguments, None)
+        notes = [_line(server, found), *contradictions(options, None, settings, server.record)]
+        return ServerChoice(settings, server, tuple(notes))
     validate_url(own.store)
     found = _search(own, options)
-    selects = _names_store(options) or (bool(options.get("config")) and _has_store(own))
+    selects = bool(selections(options)) or (bool(options.get("config")) and _has_store(own))
     try:
         server = _with_store(found, own) if selects else _only_one(found)
     except CommandError:
@@ -104,9 +105,7 @@ def choose_server(options: Mapping[str, str | None], *, is_optional: bool = Fals
             return ServerChoice(own, None)
         return _without_server(found, own, options, selects=selects)
     settings = _settings_of(server, arguments, own)
-    notes = [_line(server, found)]
-    if config := options.get("config"):
-        notes += contradictions(config, own, settings)
+    notes = [_line(server, found), *contradictions(options, own, settings, server.record)]
     notes += _missing_from_record(server, own)
     return ServerChoice(settings, server, tuple(notes))
 
@@ -124,7 +123,7 @@ def find_servers(options: Mapping[str, str | None]) -> tuple[FoundServers, list[
     except (SettingsError, StoreError) as error:
         faults.append(str(error))
     found = _search(own, options)
-    if own is not None and (_names_store(options) or (options.get("config") and _has_store(own))):
+    if own is not None and (selections(options) or (options.get("config") and _has_store(own))):
         wanted = store_identity(store_url(own)), own.key_prefix
         servers = tuple(each for each in found.servers if identity_of(each) == wanted)
         found = replace(found, servers=servers)
@@ -192,14 +191,6 @@ def _store_folder(settings: Settings) -> Path:
     if is_sqlite_url(settings.store):
         return sqlite_file(settings.store).absolute().parent
     return settings.dbdir or default_folder()
-
-
-def _names_store(options: Mapping[str, str | None]) -> bool:
-    """Whether an option or a variable of this process selects a store."""
-    variables = (OWN_OPTIONS, *(BY_NAME[name].variable for name in SELECTING_OPTIONS))
-    return any(options.get(name) for name in SELECTING_OPTIONS) or any(
-        os.environ.get(variable) for variable in variables
-    )
 
 
 def _has_store(settings: Settings) -> bool:

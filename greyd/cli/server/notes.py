@@ -1,4 +1,4 @@
-"""Describes the servers that a command has found, and what its options contradict."""
+"""Describes the servers that a command has found, or that it has found none."""
 
 from __future__ import annotations
 
@@ -7,17 +7,15 @@ from typing import TYPE_CHECKING
 
 from greyd import __version__
 from greyd.config.options import BY_NAME
-from greyd.redaction import excerpt
 from greyd.store.opening import is_sqlite_url, sqlite_file
 from greyd.store.url import redact_url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from greyd.config.running.run_record import RunningServer
     from greyd.config.running.running_servers import FoundServers
-    from greyd.config.settings import Settings
 
 SELECTING_OPTIONS = ("store", "dbdir", "key-prefix")
 """The options that select a store, and with it a server."""
@@ -25,7 +23,7 @@ SELECTING_OPTIONS = ("store", "dbdir", "key-prefix")
 MAX_LISTED_SERVERS = 10
 MAX_LISTED_DIFFERENCES = 5
 
-_NOT_COMPARED = (
+NOT_COMPARED = (
     *SELECTING_OPTIONS, "config", "run-dir", "inet", "unix", "metrics", "daemonize", "pidfile",
     "user", "group", "store-timeout", "store-password-file", "sentinel-user",
     "sentinel-password-file", "shadow",
@@ -126,7 +124,7 @@ def note_on_others(server: RunningServer, servers: Iterable[RunningServer]) -> s
         return ""
     own = set(server.record.options)
     differing = {name for each in others for name, _ in own ^ set(each.record.options)}
-    names = sorted(differing - {*_NOT_COMPARED})
+    names = sorted(differing - {*NOT_COMPARED})
     note = f"{len(others) + 1} servers use this store"
     if names:
         shown = ", ".join(names[:MAX_LISTED_DIFFERENCES])
@@ -180,43 +178,3 @@ def nothing_found(found: FoundServers, settings_store: str, elsewhere: Sequence[
     if elsewhere:
         return f"{text}; --dbdir={elsewhere[0].parent} selects {elsewhere[0]}"
     return f"{text}; select another one with --dbdir or --store"
-
-
-# Contradictions -----------------------------------------------------------------------------------
-
-
-def unused_store(
-    options: Mapping[str, str | None], store: str, servers: Iterable[RunningServer]
-) -> str:
-    """Return the note that no running server uses the store that the options select."""
-    given = " ".join(
-        f"--{name}={excerpt(redact_url(text) if name == 'store' else text)}"
-        for name in SELECTING_OPTIONS
-        if (text := options.get(name))
-    )
-    others = "; ".join(describe_server(each) for each in list(servers)[:MAX_LISTED_SERVERS])
-    where = f"{given}: " if given else ""
-    return f"{where}no running server uses {redact_url(store)}; running: {others}"
-
-
-def contradictions(config: str, own: Settings, of_server: Settings) -> Iterator[str]:
-    """Yield the differences between the file of ``--config`` and the running server."""
-    here, there = dict(own.given), dict(of_server.given)
-    differing = [
-        f"{name} (here {_text(here, name)}, server {_text(there, name)})"
-        for name in here
-        if name not in _NOT_COMPARED
-        and not os.environ.get(BY_NAME[name].variable)
-        and getattr(own, BY_NAME[name].field) != getattr(of_server, BY_NAME[name].field)
-    ]
-    if differing:
-        more = len(differing) - MAX_LISTED_DIFFERENCES
-        yield (
-            f"--config={excerpt(config)} differs from the running server, whose settings apply:"
-            f" {', '.join(differing[:MAX_LISTED_DIFFERENCES])}"
-            f"{f' and {more} more' if more > 0 else ''}"
-        )
-
-
-def _text(texts: Mapping[str, str], name: str) -> str:
-    return excerpt(texts.get(name) or BY_NAME[name].shown_default or "unset", 40)
