@@ -139,6 +139,11 @@ def after_date(text: bytes) -> bytes:
     return text[found.end() :] if found else text
 
 
+def has_date(text: bytes) -> bool:
+    """Whether a text has a date, wherever it is."""
+    return _DATE.search(text[:MAX_HEAD_BYTES]) is not None
+
+
 def starts_with_date(text: bytes) -> bool:
     """Whether a text begins with a date, possibly after the name of a weekday."""
     return _STARTS_WITH_DATE.match(text[:MAX_HEAD_BYTES]) is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from greyd.maillog.dates import MAX_HEAD_BYTES, find_date
@@ -10,6 +11,7 @@ from greyd.maillog.heads import LogLine, cleaned, mentions_decision, message_of,
 from greyd.maillog.json_lines import parse_json_object, wrapped_lines
 from greyd.maillog.repetitions import line_before, repeated_times, repetition_of
 from greyd.maillog.times import HEAD
+from greyd.maillog.wrapped_rows import RowJoiner, line_under_head, may_be_wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -38,17 +40,24 @@ def text_lines(
     pieces: Iterable[bytes], find: Find, times: TimeParser, statistics: ReadStatistics
 ) -> Iterator[LogLine]:
     """Yield the wanted lines of a text log, whose lines may be JSON."""
-    last = b""
-    for each in _whole_lines(pieces, statistics):
-        block = cleaned(each)
+    last = held = b""
+    joiner = RowJoiner()
+    for each in chain(_whole_lines(pieces, statistics), [b""]):
+        block, held = held + cleaned(each), b""
         place = find(block, 0)
         while place >= 0:
             start = block.rfind(b"\n", 0, place) + 1
             end = block.find(b"\n", place)
+            is_wrapped = may_be_wrapped(block, start, end)
+            if is_wrapped and each and joiner.needs_next_block(block, start, end):
+                block, held = block[:start], block[start:]
+                break
             if end - start > MAX_LINE_BYTES:
                 statistics.too_long_count += 1
             else:
                 text = block[start:end]
+                if is_wrapped and (joined := joiner.join(block, start, end)):
+                    text, end = joined.text, joined.end
                 if text.count(b"action=") > 1:
                     _count_others(text, statistics)
                 line = parse_line(text, times)
@@ -100,6 +109,8 @@ def _unusual_lines(
     elif line.count > 1:
         first = _time_of_text(line.text, before, times)
     else:
+        if not line.when:
+            line = line_under_head(text, before, times) or line
         line.when = line.when or _time_of_record(text, before, times)
         yield line
         return

@@ -16,7 +16,6 @@ from threading import Thread
 import lz4.frame
 import pytest
 
-from greyd.maillog.attempts import AttemptStatistics, attempts_in
 from greyd.maillog.errors import MailLogError
 from greyd.maillog.lines import MAX_LINE_BYTES
 from greyd.maillog.reader import read_decisions, read_lines
@@ -290,20 +289,6 @@ def test_a_decision_that_json_has_twice_counts_once(tmp_path: Path) -> None:
     path = written(tmp_path, json.dumps(event).encode())
     assert len(list(read_decisions([path], statistics=statistics))) == 1
     assert statistics.is_complete
-
-
-@pytest.mark.parametrize("width", [60, 80, 100, 120, 132])
-def test_wrapped_lines_of_a_file_are_shown_as_not_read(tmp_path: Path, width: int) -> None:
-    line = LINES[0]
-    rows = [line[start : start + width] for start in range(0, len(line), width)]
-    statistics = ReadStatistics()
-    path = written(tmp_path, *rows)
-    assert not list(read_decisions([path], statistics=statistics))
-    assert statistics.unread_count == 1
-    of_attempts = ReadStatistics()
-    lines = read_lines([path], statistics=of_attempts)
-    assert not list(attempts_in(lines, AttemptStatistics(), of_attempts))
-    assert of_attempts.unread_count == 1
 
 
 def test_a_last_line_without_an_end_counts(tmp_path: Path) -> None:
