@@ -66,11 +66,22 @@ def _day_first(parts: _Parts) -> _Parts:
 
 def _slashed(parts: _Parts) -> _Parts:
     """Distinguish day/month/year from month/day/year; an ambiguous date counts as none."""
+    return _slashed_in(None, parts)
+
+
+def _slashed_in(is_day_first: bool | None, parts: _Parts) -> _Parts:
+    """Distinguish them where the file's other lines show which one it has."""
     first, second, year, *others = parts
-    is_month_first = int(second or 0) > 12 or others[4] is not None
-    if not is_month_first and int(first or 0) <= 12:
+    if int(first or 0) > 12:
+        is_day_first = True
+    elif int(second or 0) > 12:
+        is_day_first = False
+    elif is_day_first is None and others[4] is not None:
+        # A time with AM or PM.
+        is_day_first = False
+    if is_day_first is None:
         return (None,) * 9
-    return (year, first, second, *others) if is_month_first else (year, second, first, *others)
+    return (year, second, first, *others) if is_day_first else (year, first, second, *others)
 
 
 def _compact(parts: _Parts) -> _Parts:
@@ -176,6 +187,8 @@ def _time_of(found: re.Match[bytes], times: TimeParser) -> float:
     for size, (_, in_order) in zip(_SIZES, _CALENDAR_FORMS, strict=True):
         parts = groups[start : start + size]
         if any(parts):
+            if in_order is _slashed:
+                return _calendar_time(_slashed_in(times.is_day_first, parts), times)
             return _calendar_time(in_order(parts), times)
         start += size
     epoch, fraction, tai, _ = groups[start:]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import io
 import os
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from greyd.maillog.errors import MailLogError
 from greyd.maillog.lines import EXPORT, first_time, journal_lines, text_lines
+from greyd.maillog.slashed_dates import is_day_first, slashed_date
 from greyd.maillog.sources.byte_arrays import with_strings
 from greyd.maillog.sources.compression import (
     DAMAGE_ERRORS,
@@ -91,6 +93,7 @@ class _LogFile:
         self._path = path
         self._now = now
         self._statistics = statistics
+        self._is_day_first: bool | None = None
         # What another program writes can be opened only once.
         self._stream = self._open(statistics) if _is_stream(path) else None
 
@@ -113,7 +116,38 @@ class _LogFile:
             raise MailLogError(f"{self._path}: {what}")
         head = b"".join(self._as_utf8(iter([head]), head))
         self._statistics.add_sample(self._path, head)
-        return first_time(head, TimeParser(self._now))
+        self._is_day_first = self._find_order_of_dates(head)
+        return first_time(head, self._time_parser())
+
+    def _find_order_of_dates(self, head: bytes) -> bool | None:
+        """Return whether dates such as 10/11/2026 begin with the day; None if unknown.
+
+        A pipe can be read only once, so only its beginning counts.
+        """
+        if (example := slashed_date(head)) is None:
+            return None
+        found = is_day_first([head], self._now)
+        if found is None and self._stream is None:
+            with self._open(ReadStatistics()) as stream:
+                pieces = self._pieces_to_search(stream)
+                found = is_day_first(self._as_utf8(pieces, head), self._now)
+        if found is None:
+            print_error(
+                f"{self._path}: {example} may begin with the day or the month, and no other line"
+                " shows which; such dates count as none"
+            )
+        return found
+
+    def _pieces_to_search(self, stream: Stream) -> Iterator[bytes]:
+        """Yield the file's content, at most ``_MAX_SEARCHED_BYTES``, up to a damage."""
+        size = 0
+        with contextlib.suppress(*DAMAGE_ERRORS):
+            while size < _MAX_SEARCHED_BYTES and (piece := stream.read1(_READ_BYTES)):
+                size += len(piece)
+                yield piece
+
+    def _time_parser(self) -> TimeParser:
+        return TimeParser(self._now, is_day_first=self._is_day_first)
 
     def lines(self, find: Find) -> Iterator[LogLine]:
         """Yield the lines that ``find`` finds."""
@@ -124,7 +158,7 @@ class _LogFile:
             if form is text_lines:
                 utf8_head = b"".join(self._as_utf8(iter([head]), head))
                 pieces = with_strings(with_line_feeds(pieces, utf8_head))
-            yield from form(pieces, find, TimeParser(self._now), self._statistics)
+            yield from form(pieces, find, self._time_parser(), self._statistics)
 
     @staticmethod
     def _as_utf8(pieces: Iterator[bytes], head: bytes) -> Iterator[bytes]:
@@ -200,6 +234,8 @@ Stream: TypeAlias = "io.BufferedReader | gzip.GzipFile"
 
 _PEEK_BYTES = 1 << 16
 _READ_BYTES = 1 << 20
+_MAX_SEARCHED_BYTES = 256 << 20
+"""Maximum length of the part of a file that is searched for the order of its dates."""
 
 
 class _CountingFile(io.RawIOBase):

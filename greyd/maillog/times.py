@@ -12,9 +12,15 @@ class TimeParser:
 
     _MAX_MINUTES = 100_000
 
-    def __init__(self, latest: float) -> None:
-        """Derive missing years from ``latest``, the Unix time of the last possible line."""
+    def __init__(self, latest: float, *, is_day_first: bool | None = None) -> None:
+        """Create a parser.
+
+        Args:
+            latest: the Unix time of the last possible line, from which it derives missing years.
+            is_day_first: whether 10/11/2026 is in November; None if that is unknown.
+        """
         self._latest = latest
+        self.is_day_first = is_day_first
         self._minutes: dict[bytes, float] = {}
 
     def time_of(
