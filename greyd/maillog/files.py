@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from greyd.maillog.errors import MailLogError
 from greyd.maillog.lines import EXPORT, first_time, journal_lines, text_lines
-from greyd.maillog.slashed_dates import is_day_first, slashed_date
 from greyd.maillog.sources.byte_arrays import with_strings
 from greyd.maillog.sources.compression import (
     DAMAGE_ERRORS,
@@ -25,6 +24,7 @@ from greyd.maillog.sources.compression import (
 from greyd.maillog.sources.encodings import as_utf8, utf16_form
 from greyd.maillog.sources.journal import JOURNAL, open_journal
 from greyd.maillog.sources.line_ends import with_line_feeds
+from greyd.maillog.sources.slashed_dates import is_day_first, slashed_date
 from greyd.maillog.statistics import ReadStatistics
 from greyd.maillog.times import TimeParser
 from greyd.terminal import print_error

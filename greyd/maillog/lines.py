@@ -10,8 +10,8 @@ from greyd.maillog.dates import MAX_HEAD_BYTES, find_date
 from greyd.maillog.heads import LogLine, cleaned, mentions_decision, message_of, parse_line
 from greyd.maillog.json_lines import parse_json_object, wrapped_lines
 from greyd.maillog.repetitions import line_before, repeated_times, repetition_of
+from greyd.maillog.sources.wrapped_rows import RowJoiner, line_under_head, may_be_wrapped
 from greyd.maillog.times import HEAD
-from greyd.maillog.wrapped_rows import RowJoiner, line_under_head, may_be_wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
