@@ -10,6 +10,7 @@ from greyd.config.vocabulary import RESOLVER
 from greyd.errors import describe_error
 from greyd.escaping import encode_name, percent_encode
 from greyd.monitoring.log import Severity, render_json
+from greyd.monitoring.shared_outages import SharedOutages
 from greyd.policy.observers import Observer
 from greyd.rules.reasons import Reason
 
@@ -36,15 +37,23 @@ _MAX_DATA_BYTES = 200
 class LogObserver(Observer):
     """Logs each decision, and all other events that a postmaster should know about."""
 
-    def __init__(self, log: Log, *, passes_without_store: bool = True) -> None:
+    def __init__(
+        self,
+        log: Log,
+        *,
+        passes_without_store: bool = True,
+        outages: SharedOutages | None = None,
+    ) -> None:
         """Create an observer.
 
         Args:
             log: writes the lines.
             passes_without_store: whether mail passes while the store does not answer; otherwise
                 it is deferred.
+            outages: the outages of DNS sources that the server's other workers know of.
         """
         self._log = log
+        self._outages = outages or SharedOutages(None)
         self._meanwhile = "passing mail ungreylisted" if passes_without_store else "deferring mail"
         self._render = _json_line if log.as_json else _postgrey_line
         self._second = 0
@@ -111,7 +120,10 @@ class LogObserver(Observer):
             self._log.notice("the store is back")
 
     def dns_source_changed(self, name: str, fault: SourceFault | None) -> None:
-        """Log once that a DNS list or the resolver is out of order, and once that it is back."""
+        """Log that a DNS list or the resolver is out of order, or back; once for all workers."""
+        outages = self._outages
+        if not (outages.was_last(name) if fault is None else outages.is_first(name)):
+            return
         what = "the DNS resolver" if name == RESOLVER else f"the DNS list {name}"
         if fault is None:
             self._log.notice(f"{what} is back")

@@ -322,6 +322,11 @@ class Metrics:
 _FOLDER_OF_WORKERS = "PROMETHEUS_MULTIPROC_DIR"
 
 
+def folder_of_workers() -> str | None:
+    """Return the folder that the workers of this server share; None with one worker."""
+    return os.environ.get(_FOLDER_OF_WORKERS)
+
+
 def exposition(family: Metric) -> bytes:
     """Return a metric in Prometheus's text format."""
     return generate_latest(_OneFamily(family))

@@ -15,10 +15,11 @@ from greyd.config.vocabulary import METRICS_ENDPOINT
 from greyd.monitoring.activity.dns_activity import DnsActivity
 from greyd.monitoring.hits_observer import HitsObserver
 from greyd.monitoring.log_observer import LogObserver
-from greyd.monitoring.metrics import Metrics
+from greyd.monitoring.metrics import Metrics, folder_of_workers
 from greyd.monitoring.metrics_observer import MetricsObserver
 from greyd.monitoring.mode_in_force import ModeInForce
 from greyd.monitoring.resource_monitor import ResourceMonitor
+from greyd.monitoring.shared_outages import SharedOutages
 from greyd.monitoring.store_size import StoreSizeMonitor
 from greyd.monitoring.verbose_observer import VerboseObserver
 from greyd.monitoring.web.host_check import HostCheck
@@ -106,7 +107,11 @@ async def _serve(settings: Settings, context: ServerContext, log: Log) -> int:
     observers = Observers(
         MetricsObserver(metrics),
         *([VerboseObserver(log, lambda: policy)] if settings.verbose else []),
-        LogObserver(log, passes_without_store=settings.passes_without_store),
+        LogObserver(
+            log,
+            passes_without_store=settings.passes_without_store,
+            outages=SharedOutages(folder_of_workers()),
+        ),
         HitsObserver(hits),
         dns_activity,
     )

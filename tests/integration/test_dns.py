@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.dns_server import dns_server
+from tests.dns_server import SERVFAIL, dns_server
 from tests.integration.lives import CHECKOUT, ready
-from tests.processes import PolicyClient, request
+from tests.processes import PolicyClient, request, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,3 +46,12 @@ def test_it_works_in_forked_workers_that_have_no_rights_left_and_ends_in_silence
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"{user} {(bytes([192, 0, 2, 1]),)}\n" * 2
     assert server.asked["mx.example.com", "A"] == 2
+
+
+def test_an_outage_is_logged_once_by_several_workers(tmp_path: Path) -> None:
+    with dns_server({"*.bl.example": SERVFAIL, "example.net": ["300 A 192.0.2.1"]}) as names:
+        options = ["--workers=3", "--dnsbl=bl.example", f"--resolver={names.address}"]
+        with ready(tmp_path, *options) as server:
+            wait_until(lambda: names.asked["1.0.0.127.bl.example", "A"] >= 6, "all have probed")
+            wait_until(lambda: "bl.example is out of order" in server.log(), "the outage is logged")
+        assert server.log().count("bl.example is out of order") == 1
