@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import errno
 import inspect
 import os
 import re
-import sys
 from importlib import import_module
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
@@ -15,14 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from greyd import __version__
-from greyd.cli.context import EXIT_ERROR, SHARED_OPTIONS, CommandContext
-from greyd.cli.errors import CommandError
+from greyd.cli.command_run import INTERRUPTED, WITHOUT_SETTINGS, run_command
+from greyd.cli.context import EXIT_ERROR, SHARED_OPTIONS
 from greyd.cli.help.table import read_table
 from greyd.cli.tables.watch_value import with_watch_value
 from greyd.config.option import Arity
 from greyd.config.options import OPTION_GROUPS, OPTIONS
-from greyd.config.settings import Settings
-from greyd.errors import GreydError, describe_error
 from greyd.redaction import excerpt
 from greyd.terminal import print_error, redact_logins
 
@@ -90,7 +85,6 @@ _GROUP_OF_SERVE = "Set up"
 _GROUPS = {name: group for group, commands in COMMAND_GROUPS.items() for name in commands}
 
 _SHARED = [option for option in OPTIONS if option.name in SHARED_OPTIONS]
-_INTERRUPTED = 130
 
 
 def build(commands: Iterable[str] = ("serve", *COMMANDS)) -> Callable[..., Any]:
@@ -137,6 +131,8 @@ def run(words: Sequence[str]) -> int:
     if not words or words[0].partition("=")[0] in _options_of_status():
         words = ["status", *words]
     redact_logins(words)
+    # Otherwise pydantic, which typer uses, searches all installed packages for plugins.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")
     if not words[0].startswith("-") and words[0] not in ("serve", *COMMANDS):
         from greyd.cli.unknown_command import describe_unknown_command
 
@@ -151,7 +147,7 @@ def run(words: Sequence[str]) -> int:
         return EXIT_ERROR
     except (KeyboardInterrupt, typer.Abort):
         print_error("interrupted")
-        return _INTERRUPTED
+        return INTERRUPTED
 
 
 def _options_of_status() -> Iterator[str]:
@@ -241,27 +237,18 @@ _JSON = inspect.Parameter(
 )
 
 
-_ON_FILES = ("check_whitelist", "config", "postfix_config", "replay", "report", "tune", "tail")
-"""The functions of commands that need no server: they read files, or print settings."""
-
-_WITHOUT_SETTINGS = ("switch_from",)
-"""The functions of commands that find out themselves which settings apply. They have no options for
-that, and still work if the settings are invalid.
-"""
-
-
-_ON_ALL_SERVERS = ("status",)
-"""The functions of commands that find the servers themselves: all of them, if several run."""
-
-
 def _admin_command(function: Callable[..., Any]) -> Callable[..., None]:
     """Return the function that typer calls: it accepts the command's and the shared options."""
 
     def run(as_json: bool, **values: Any) -> None:
         given = {option.name: values.pop(option.field) for option in selecting}
-        raise typer.Exit(_run(function, given, values, as_json=as_json))
+        status = run_command(
+            function, given, values, as_json=as_json,
+            passed_on=(typer.Exit, typer.Abort, _UsageError),
+        )  # fmt: skip
+        raise typer.Exit(status)
 
-    selecting = () if function.__name__ in _WITHOUT_SETTINGS else _SHARED
+    selecting = () if function.__name__ in WITHOUT_SETTINGS else _SHARED
     shared = [_parameter(option, SHARED_GROUP) for option in selecting]
     return _with_parameters(run, [*_own_parameters(function), *shared, _JSON])
 
@@ -274,44 +261,3 @@ def _own_parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
         each.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=types[each.name])
         for each in own
     ]
-
-
-def _run(
-    function: Callable[..., Any],
-    given: Mapping[str, str | None],
-    values: Mapping[str, Any],
-    *,
-    as_json: bool,
-) -> int:
-    """Run a command; an error becomes a one-line message and an exit status."""
-    # Files that commands create contain senders and recipients: keep them from other users.
-    os.umask(0o077)
-    try:
-        if function.__name__ in (*_WITHOUT_SETTINGS, *_ON_ALL_SERVERS):
-            context = CommandContext(Settings(), as_json, options=given)
-        else:
-            context = CommandContext.from_options(
-                given, as_json=as_json, is_server_optional=function.__name__ in _ON_FILES
-            )
-        answer = function(context, **values)
-        return int((asyncio.run(answer) if inspect.iscoroutine(answer) else answer) or 0)
-    except GreydError as error:
-        print_error(str(error))
-        for line in error.choices if isinstance(error, CommandError) else ():
-            print_error(line)
-        return EXIT_ERROR
-    except KeyboardInterrupt:
-        print_error("interrupted")
-        return _INTERRUPTED
-    except BrokenPipeError:
-        # The reader has closed the pipe; the flush at exit must not fail either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except (ImportError, typer.Exit, typer.Abort, _UsageError):
-        raise
-    except Exception as error:  # noqa: BLE001 - the user gets one line instead of a traceback
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            print_error(f"can't write the output: {error.strerror}")
-            return EXIT_ERROR
-        print_error(f"internal error: {describe_error(error)}; please report it")
-        return EXIT_ERROR

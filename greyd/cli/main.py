@@ -108,6 +108,10 @@ def _run(words: list[str]) -> int:
             return print_help(words)
     if words[:1] == ["serve"]:
         return serve(words[1:])
+    if words in ([], ["status"]):
+        from greyd.cli.command_run import run_status
+
+        return run_status()
     from greyd.cli.app import run
 
     return run(words)

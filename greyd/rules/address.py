@@ -65,6 +65,15 @@ def parse_address(text: bytes) -> Address | None:
     return Address(number, 128, address_text(number, 128))
 
 
+def is_address(text: bytes) -> bool:
+    """Whether a text is an IPv4 or IPv6 address, as ``parse_address`` reads it."""
+    try:
+        inet_pton(AF_INET6 if _COLON in text else AF_INET, text.decode("ascii"))
+    except (OSError, ValueError):
+        return False
+    return True
+
+
 def ipv4_within(number: int) -> int | None:
     """Return the IPv4 address that an IPv6 address represents, as a number; None for others.
 

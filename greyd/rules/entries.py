@@ -10,7 +10,7 @@ The functions are pure: a state depends on the record, the settings and the time
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -193,21 +193,26 @@ def interpret(
         unreadable: whether to return records that the rules cannot read.
     """
     kind = kind_of(record.key)
-    entry: StoredEntry | None = None
-    if record.foreign_type:
-        pass
-    elif kind in (EntryKind.TRIPLET, EntryKind.IDENTITY_TRIPLET):
-        entry = _triplet(record, kind, now, settings)
-    elif kind in (EntryKind.CLIENT, EntryKind.IDENTITY):
-        entry = _counted(record, kind, settings)
-    elif kind is EntryKind.CORRESPONDENCE:
-        entry = _correspondence(record)
-    if entry is None:
+    loaded = None if record.foreign_type else _load(record.value, kind)
+    if loaded is None:
         is_shown = unreadable and not is_internal_key(record.key)
         return _unreadable(record, kind) if is_shown else None
-    if not _is_too_old(entry, now, settings):
-        return entry
-    return replace(entry, is_expired=True) if expired else None
+    own = settings_of_key(record.key, settings) if kind.is_triplet else settings
+    state = _state(loaded, now, own, settings)
+    is_expired = _is_too_old(loaded, state, now, settings)
+    if is_expired and not expired:
+        # A scan of a large store meets more of these than of all others.
+        return None
+    if isinstance(loaded, Identity):
+        # With --privacy only the record distinguishes an identity from a client.
+        kind = EntryKind.IDENTITY
+    passes_at = 0
+    if isinstance(loaded, Triplet):
+        passes_at = loaded.released_at or loaded.first_seen + own.delay_seconds
+    names = _names(record.key, kind)
+    return StoredEntry(
+        record.key, kind, state, names, loaded, record.ttl_seconds, passes_at, is_expired
+    )
 
 
 def is_internal_key(key: bytes) -> bool:
@@ -216,65 +221,71 @@ def is_internal_key(key: bytes) -> bool:
 
 
 def _unreadable(record: Record, kind: EntryKind) -> StoredEntry:
-    names = _NO_NAMES
-    if kind in (EntryKind.TRIPLET, EntryKind.IDENTITY_TRIPLET):
-        names = names_in(record.key) or _NO_NAMES
-    elif kind in (EntryKind.CLIENT, EntryKind.IDENTITY):
-        names = TripletNames(record.key.partition(b"}:")[2], b"", b"")
+    has_names = kind not in (EntryKind.CORRESPONDENCE, EntryKind.OTHER)
+    names = _names(record.key, kind) if has_names else _NO_NAMES
     return StoredEntry(
         record.key, kind, EntryState.UNREADABLE, names, UnreadableRecord(), record.ttl_seconds
     )
 
 
-def _correspondence(record: Record) -> StoredEntry | None:
-    written = Correspondence.load(record.value)
-    if written is None:
-        return None
-    key = record.key
-    tag = key.partition(b"}")[0].removeprefix(b"{") if key.startswith(b"{") else b""
-    names = TripletNames(b"", tag and b"@" + tag, b"")
-    return StoredEntry(
-        key, EntryKind.CORRESPONDENCE, EntryState.KNOWN, names, written, record.ttl_seconds
-    )
+def _load(text: bytes, kind: EntryKind) -> Triplet | Client | Identity | Correspondence | None:
+    """Return the record of an entry of this kind; None if it is unreadable, or of another kind."""
+    if kind.is_triplet:
+        return Triplet.load(text)
+    if kind in (EntryKind.CLIENT, EntryKind.IDENTITY):
+        return Identity.load(text) or Client.load(text)
+    return Correspondence.load(text) if kind is EntryKind.CORRESPONDENCE else None
 
 
-def _is_too_old(entry: StoredEntry, now: int, settings: Settings) -> bool:
-    """Whether an entry is older than max-age; before it passes, than the retry window."""
-    if entry.state in (EntryState.KNOWN, EntryState.UNREADABLE):
-        return False
-    if abs(now - entry.last_seen) > settings.max_age_seconds:
-        return True
-    if entry.state not in (EntryState.WAITING, EntryState.NEVER_RETURNED):
-        return False
-    since = awaited_since(entry.record) if isinstance(entry.record, Triplet) else entry.first_seen
-    return now - since > settings.retry_window_seconds
+def _names(key: bytes, kind: EntryKind) -> TripletNames:
+    if kind.is_triplet:
+        return names_in(key) or _NO_NAMES
+    if kind is EntryKind.CORRESPONDENCE:
+        tag = key.partition(b"}")[0].removeprefix(b"{") if key.startswith(b"{") else b""
+        return TripletNames(b"", tag and b"@" + tag, b"")
+    return TripletNames(key.partition(b"}:")[2], b"", b"")
 
 
-def _triplet(record: Record, kind: EntryKind, now: int, settings: Settings) -> StoredEntry | None:
-    triplet = Triplet.load(record.value)
-    if triplet is None:
-        return None
-    settings = settings_of_key(record.key, settings)
-    passes_at = triplet.released_at or triplet.first_seen + settings.delay_seconds
-    state = EntryState.PASSED
-    if not has_passed(triplet, settings.delay_seconds, settings):
-        gone = now > gives_up_at(awaited_since(triplet), settings)
-        state = EntryState.NEVER_RETURNED if gone else EntryState.WAITING
-    names = names_in(record.key) or _NO_NAMES
-    return StoredEntry(record.key, kind, state, names, triplet, record.ttl_seconds, passes_at)
+def _state(
+    loaded: Triplet | Client | Identity | Correspondence,
+    now: int,
+    own: Settings,
+    settings: Settings,
+) -> EntryState:
+    """Return the state that a record gives an entry.
 
-
-def _counted(record: Record, kind: EntryKind, settings: Settings) -> StoredEntry | None:
-    counted = Identity.load(record.value) or Client.load(record.value)
-    if counted is None:
-        return None
-    if isinstance(counted, Identity):
-        # With --privacy only the record distinguishes an identity from a client.
-        kind, earned = EntryKind.IDENTITY, counted.is_auto_whitelisted(settings)
+    Args:
+        loaded: the record.
+        now: the time in seconds since 1970.
+        own: the settings of a triplet's recipient.
+        settings: the server's settings.
+    """
+    if isinstance(loaded, Triplet):
+        if has_passed(loaded, own.delay_seconds, own):
+            return EntryState.PASSED
+        gone = now > gives_up_at(awaited_since(loaded), own)
+        return EntryState.NEVER_RETURNED if gone else EntryState.WAITING
+    if isinstance(loaded, Correspondence):
+        return EntryState.KNOWN
+    if isinstance(loaded, Identity):
+        earned = loaded.is_auto_whitelisted(settings)
     else:
-        earned = 0 < settings.auto_whitelist_clients <= counted.successes
-    name = record.key.partition(b"}:")[2]
-    state = EntryState.AUTO_WHITELISTED if earned else EntryState.COUNTED
-    return StoredEntry(
-        record.key, kind, state, TripletNames(name, b"", b""), counted, record.ttl_seconds
-    )
+        earned = 0 < settings.auto_whitelist_clients <= loaded.successes
+    return EntryState.AUTO_WHITELISTED if earned else EntryState.COUNTED
+
+
+def _is_too_old(
+    loaded: Triplet | Client | Identity | Correspondence,
+    state: EntryState,
+    now: int,
+    settings: Settings,
+) -> bool:
+    """Whether an entry is older than max-age; before it passes, than the retry window."""
+    if isinstance(loaded, Correspondence):
+        return False
+    if isinstance(loaded, Triplet):
+        if abs(now - loaded.last_seen) > settings.max_age_seconds:
+            return True
+        is_past_window = now - awaited_since(loaded) > settings.retry_window_seconds
+        return is_past_window and state is not EntryState.PASSED
+    return abs(now - loaded.last_counted) > settings.max_age_seconds

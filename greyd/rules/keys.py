@@ -7,7 +7,7 @@ import hmac
 import zlib
 from typing import TYPE_CHECKING, NamedTuple
 
-from greyd.rules.address import Address, address_text, network_of, parse_address
+from greyd.rules.address import Address, address_text, is_address, network_of
 from greyd.rules.correspondence.address_forms import normalise_sender
 from greyd.rules.correspondence.keys import keys_of_answer
 from greyd.rules.correspondence.mailbox_providers import mailbox_providers
@@ -171,7 +171,7 @@ def is_triplet(key: bytes) -> bool:
 def is_of_identity(key: bytes) -> bool:
     """Whether a key's tag is a domain instead of a network; False for a hash, which has no tag."""
     tag, brace, _ = key.partition(b"}")
-    return bool(brace) and parse_address(tag.removeprefix(b"{")) is None
+    return bool(brace) and not is_address(tag.removeprefix(b"{"))
 
 
 def names_in(key: bytes) -> TripletNames | None:

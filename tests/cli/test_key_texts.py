@@ -66,7 +66,18 @@ SHOW = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("line", [*(f"list {each}" for each in LIST), *(f"show {s}" for s in SHOW)])
+CHANGED = [
+    "--recipient=bob@example.org", "--sender=<>", "--sender=example.com", "--client=192.0.2.7",
+    "--client=2001:db8:1:2::5", "--client=example.com", "--client=0.0.0.0/0",
+]  # fmt: skip
+LINES = [
+    *(f"list {each}" for each in LIST),
+    *(f"show {each}" for each in SHOW),
+    *(f"{name} {each} --dry-run" for name in ("forget", "release") for each in CHANGED),
+]
+
+
+@pytest.mark.parametrize("line", LINES)
 @pytest.mark.parametrize("options", ["", "--ipv4cidr=20 --ipv6cidr=48", "--lookup-by-host"])
 def test_a_search_finds_what_a_full_scan_finds(
     store: Path, line: str, options: str, monkeypatch: pytest.MonkeyPatch
@@ -77,7 +88,7 @@ def test_a_search_finds_what_a_full_scan_finds(
     monkeypatch.setattr("greyd.cli.entries.list.MIN_FILTERED_ENTRIES", 1)
     found = run_here(*words, GREYD_OPTS=options)
     for name in ("texts_of_selection", "texts_of_query"):
-        for module in ("list", "related"):
+        for module in ("list", "related", "forgetting.finding", "releasing.command"):
             place = f"greyd.cli.entries.{module}.{name}"
             monkeypatch.setattr(place, lambda *_: (), raising=False)
     full = run_here(*words, GREYD_OPTS=options)

@@ -137,14 +137,12 @@ class Listing:
         now, settings = int(time.time()), self.context.settings
         self._looked_at += len(records)
         self._internal += sum(is_internal_key(record.key) for record in records)
-        entries = (
-            interpret(record, now, settings, expired=True, unreadable=True) for record in records
-        )
         # The store removes expired entries soon, except those without a time to live.
-        there = (
-            each for each in entries if each and (each.ttl_seconds is None or not each.is_expired)
+        entries = (
+            interpret(each, now, settings, expired=each.ttl_seconds is None, unreadable=True)
+            for each in records
         )
-        return [each for each in there if self.selection.matches(each, settings)]
+        return [each for each in entries if each and self.selection.matches(each, settings)]
 
     async def _end(self) -> None:
         missing = self._matched - self._shown

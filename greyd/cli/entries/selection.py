@@ -311,8 +311,10 @@ def _matches_address(address: bytes, wanted: bytes) -> bool:
 
     Entries of version 0.1.0 have internationalised domains in UTF-8.
     """
+    if not wanted:
+        return True
     address = stored_form(address)
-    if not wanted or address == wanted:
+    if address == wanted:
         return True
     if b"@" in wanted.lstrip(b"@"):
         return False

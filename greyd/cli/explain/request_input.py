@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from greyd.cli.errors import CommandError
 from greyd.cli.request_options import read_request_options
-from greyd.maillog.single_line import read_log_line
 from greyd.policy.protocol import RequestParser
 
 if TYPE_CHECKING:
@@ -73,7 +72,12 @@ def read_request(
     from_options = read_request_options(given)
     if host:
         from_options = {"client_name": host, **from_options, "client_address": b"unknown"}
-    logged = read_log_line(log_line) if log_line is not None else None
+    logged = None
+    if log_line is not None:
+        # The parser of logs takes long to import, and most requests are typed.
+        from greyd.maillog.single_line import read_log_line
+
+        logged = read_log_line(log_line)
     if logged is None and not from_options:
         return RequestInput({}, is_complete=True, text=_read_standard_input())
     attributes = {**(logged.attributes if logged else {}), **from_options}

@@ -9,7 +9,9 @@ hour, by one of the workers; and never while the store does not answer.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import math
 import time
 from dataclasses import dataclass, field
 from functools import partial
@@ -68,10 +70,14 @@ RETRY_SECONDS = 10.0
 """Minimum time between a failed scan and the next one."""
 
 WAIT_SECONDS = 2.0
-"""Maximum time that a page waits for a scan; after that it shows the previous summary."""
+"""Maximum time that a page waits for a scan; after that it shows the previous summary. For a scan
+that takes longer it does not wait at all."""
 
 STATS_WAIT_SECONDS = 0.5
 """The same for the statistics: ``greyd top`` fetches them every two seconds."""
+
+SCANNED_PER_SECOND = 10_000
+"""About how many entries a scan counts in a second, with its pauses, on an ordinary machine."""
 
 
 @dataclass
@@ -96,6 +102,8 @@ class StatusReporter:
     started_at: float = field(default_factory=time.monotonic)
     _summarized_at: float = 0
     _failed_at: float = -RETRY_SECONDS
+    _scan_seconds: float | None = None
+    """How long the last scan took; None before the first one."""
     _summarizing: asyncio.Task[None] | None = None
 
     def __post_init__(self) -> None:
@@ -240,8 +248,27 @@ class StatusReporter:
         now = time.monotonic()
         if self.summary is None or now - self._summarized_at > FRESH_SECONDS:
             self._start_summary()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait_seconds):
+                await self._wait_for_summary(wait_seconds)
+
+    async def _wait_for_summary(self, wait_seconds: float) -> None:
+        """Wait for a running scan, unless it takes longer than the time to wait."""
+        if self._summarizing is None or await self._expected_seconds() > wait_seconds:
+            return
+        # The scan may have ended meanwhile.
         if self._summarizing is not None:
-            await asyncio.wait([self._summarizing], timeout=wait_seconds)
+            await asyncio.wait([self._summarizing])
+
+    async def _expected_seconds(self) -> float:
+        """Return about how long a scan takes: as long as the last one, or by the store's size."""
+        if self._scan_seconds is not None:
+            return self._scan_seconds
+        try:
+            size = await self.circuit_breaker.store.size()
+        except StoreError:
+            return math.inf
+        return (size.entries or 0) / SCANNED_PER_SECOND
 
     def _start_summary(self) -> None:
         may_scan = time.monotonic() - self._failed_at >= RETRY_SECONDS
@@ -249,10 +276,12 @@ class StatusReporter:
             self._summarizing = asyncio.create_task(self._summarize())
 
     async def _summarize(self) -> None:
+        started = time.monotonic()
         try:
             self.metrics.state.triplet_count_begins()
             self.summary = await summarize_store(self.circuit_breaker.store, self.settings)
             self._summarized_at = time.monotonic()
+            self._scan_seconds = self._summarized_at - started
             self.metrics.state.show_triplets(self.summary)
         except StoreError:
             # The circuit breaker notices the error too, and the page shows its state.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from greyd.cli.entries.correspondences import CorrespondenceSearch
+from greyd.cli.entries.search.key_texts import texts_of_selection
 from greyd.cli.entries.selection import NULL_SENDER, Selection
 from greyd.rules.correspondence.keys import keys_to_learn
 from greyd.rules.entries import EntryKind, EntryState, interpret
@@ -14,7 +15,7 @@ from greyd.rules.reserved_keys import SHADOW_PREFIX
 from greyd.store.contract import scan
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from greyd.cli.entries.aliases import AddressAliases
     from greyd.config.settings import Settings
@@ -46,7 +47,8 @@ async def find_selected(selection: Selection, store: Store, settings: Settings) 
     if settings.privacy:
         wanted += [each for key in selection.hashed_keys(settings) for each in _both(key)]
     else:
-        async for record, entry in _all_entries(store, settings):
+        texts = texts_of_selection(selection, settings)
+        async for record, entry in _all_entries(store, settings, texts):
             if selection.matches(entry, settings):
                 found[record.key] = entry
     for key in wanted:
@@ -134,9 +136,9 @@ def _both(key: bytes) -> tuple[bytes, bytes]:
 
 
 async def _all_entries(
-    store: Store, settings: Settings
+    store: Store, settings: Settings, containing: Sequence[bytes] = ()
 ) -> AsyncIterator[tuple[Record, StoredEntry]]:
-    async for group in scan(store):
+    async for group in scan(store, containing=containing):
         for record in group:
             if (entry := _meaning(record, settings)) is not None:
                 yield record, entry

@@ -20,7 +20,6 @@ from greyd.rules.entries import EntryKind, EntryState
 from greyd.rules.hostnames import domain_of, registered_domain
 from greyd.rules.networks import with_prefix_length
 from greyd.whitelist.list_names import CLIENTS
-from greyd.whitelist.local.addition import entry_findings, is_safe_entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -125,6 +124,9 @@ class MailPool:
         texts = list(map(printable, self.networks))
         if len(texts) > MAX_PROPOSED_NETWORKS:
             return None
+        # The linter takes long to import, and most listings have no pools.
+        from greyd.whitelist.local.addition import is_safe_entry
+
         if not all(is_safe_entry(each, CLIENTS) for each in texts):
             return None
         domain = domain_of(self.mail[0])
@@ -134,6 +136,8 @@ class MailPool:
 
 def _lines_of_organisation(organisation: bytes, pools: Sequence[MailPool]) -> Iterator[str]:
     """Yield the lines of all pools of an organisation, whose whitelist entry is the same."""
+    from greyd.whitelist.local.addition import entry_findings, is_safe_entry
+
     domain = printable(organisation)
     for pool in pools:
         yield f"{pool.head} of {domain}"

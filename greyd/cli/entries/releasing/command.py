@@ -14,6 +14,7 @@ from greyd.cli.batches import StoreTransaction, transact_all
 from greyd.cli.context import EXIT_NO, CommandContext
 from greyd.cli.entries.confirmation import DryRun, Yes, ask, can_ask, confirm
 from greyd.cli.entries.releasing.spam_signs import NetworkHistory, SpamLikelihood, SpamSign
+from greyd.cli.entries.search.key_texts import texts_of_clients, texts_of_selection
 from greyd.cli.entries.search.typed_word import check_one_role, parse_what
 from greyd.cli.entries.selection import Selection, parse_selection
 from greyd.cli.entries.table import name_columns
@@ -212,7 +213,9 @@ async def _waiting_triplets(
     now: int,
     history: NetworkHistory,
 ) -> AsyncIterator[Sequence[StoredEntry]]:
-    """Yield the waiting triplets that match the selection; add all entries to the history.
+    """Yield the waiting triplets that match the selection; then complete the history.
+
+    The history gets all entries of the networks that the triplets come from, and maybe others.
 
     Raises:
         CommandError: the store contains only hashes, and the selection names no single triplet.
@@ -223,16 +226,23 @@ async def _waiting_triplets(
         entries = [await _read_entry(store, name, now, settings) for name in names]
         yield [entry for entry in entries if entry and entry.state in _WAITING]
         return
-    rough = await store.size()
+    texts, rough = texts_of_selection(selection, settings), await store.size()
+    networks = set[bytes]()
     with context.progress_bar("scanning the store", rough.entries) as done:
-        async for group in scan(store):
+        async for group in scan(store, containing=texts):
             read = (interpret(record, now, settings) for record in group)
             known = [entry for entry in read if entry is not None]
-            for entry in known:
-                history.add(entry)
+            if not texts:
+                history.add_all(known)
             done(len(group))
             if found := [e for e in known if _is_triplet(e) and selection.matches(e, settings)]:
+                networks.update(entry.names.network for entry in found)
                 yield found
+        if texts and networks:
+            async for group in scan(store, containing=texts_of_clients(networks, settings)):
+                read = (interpret(record, now, settings) for record in group)
+                history.add_all(entry for entry in read if entry is not None)
+                done(len(group))
 
 
 async def _read_entry(store: Store, key: bytes, now: int, settings: Settings) -> StoredEntry | None:

@@ -14,6 +14,8 @@ from greyd.rules.hostnames import domain_of, organisation_of
 from greyd.rules.networks import parse_network
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from greyd.config.settings import Settings
     from greyd.rules.entries import StoredEntry
 
@@ -59,8 +61,12 @@ class NetworkHistory:
     _lost: Counter[bytes] = field(default_factory=Counter)
     _senders: dict[bytes, set[bytes]] = field(default_factory=dict)
 
-    def add(self, entry: StoredEntry) -> None:
-        """Count an entry of the store."""
+    def add_all(self, entries: Iterable[StoredEntry]) -> None:
+        """Count entries of the store."""
+        for entry in entries:
+            self._add(entry)
+
+    def _add(self, entry: StoredEntry) -> None:
         if entry.kind is EntryKind.CORRESPONDENCE or entry.is_hidden:
             return
         network = self._network(entry)

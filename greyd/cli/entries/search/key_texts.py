@@ -6,14 +6,18 @@ of UTF-8 outside ASCII. A search without such a text scans the whole store.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from greyd.cli.entries.selection import NULL_SENDER
 from greyd.cli.typed_address.forms import MailAddress
 from greyd.rules.address import address_text
 from greyd.rules.correspondence.address_forms import local_part_without_tags, replace_numbers
+from greyd.rules.networks import parse_network
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from greyd.cli.entries.aliases import AddressAliases
     from greyd.cli.entries.selection import Selection
     from greyd.config.settings import Settings
@@ -21,6 +25,9 @@ if TYPE_CHECKING:
 
 MIN_FILTERED_ENTRIES = 5000
 """The size of a store below which a scan of all entries is as quick."""
+
+MAX_SEARCHED_CLIENTS = 10
+"""The maximum number of clients to search for; for each, the store compares each key."""
 
 _QUOTED = b'"@'
 """The end of a local part in quotes, which some mail servers add."""
@@ -50,6 +57,26 @@ def texts_of_selection(selection: Selection, settings: Settings) -> tuple[bytes,
     known = [each for each in alternatives if each]
     # The longest texts are in the fewest keys.
     return max(known, key=lambda texts: min(map(len, texts)), default=())
+
+
+def texts_of_clients(names: Collection[bytes], settings: Settings) -> tuple[bytes, ...]:
+    """Return the texts one of which is in the key of each entry of these clients.
+
+    The result is empty if no text is known to be, or if a scan of all entries is as quick, because
+    the clients are many.
+
+    Args:
+        names: the networks as triplets' keys have them, and the domains of identities.
+        settings: the server's settings.
+    """
+    if len(names) > MAX_SEARCHED_CLIENTS:
+        return ()
+    networks = {name: parse_network(name) for name in names}
+    texts = [
+        _of_network(replace(network, prefix=network.bits), settings) if network else name
+        for name, network in networks.items()
+    ]
+    return tuple(dict.fromkeys(texts)) if all(texts) else ()
 
 
 def texts_of_query(

@@ -18,7 +18,6 @@ from greyd.escaping import shell_word
 from greyd.rules.hostnames import domain_of, normal_name
 from greyd.rules.reasons import GREYLIST, PASS, Reason
 from greyd.whitelist.list_names import CLIENTS
-from greyd.whitelist.local.addition import is_safe_entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -120,6 +119,9 @@ def _client_entry(case: ExplainedRequest) -> bytes:
     An entry for which the linter has a finding, such as a name that matches strangers, is not
     proposed.
     """
+    # The linter takes long to import, and few other answers need it.
+    from greyd.whitelist.local.addition import is_safe_entry
+
     name = normal_name(case.request.client_name or b"")
     if _HOST_NAME.fullmatch(name) and is_safe_entry(name.decode(), CLIENTS):
         return name
