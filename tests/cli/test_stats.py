@@ -152,7 +152,7 @@ def test_each_server_has_a_line_and_all_are_added_up() -> None:
     assert "ready; mode learn, up 1 h; 99 % of answers within 1 ms; greyd" in text
     assert "http://mx2:9923: connection refused" in text
     assert "greylist new" in text
-    assert "80.0% greylisted, 1 passed for the first time after 6 min 40 s on average" in text
+    assert "80.0 % greylisted, 1 passed for the first time after 6 min 40 s on average" in text
 
 
 def test_a_store_that_is_away_and_errors_are_told() -> None:

@@ -144,7 +144,7 @@ def _period_lines(periods: Mapping[str, CombinedCounts]) -> Iterator[str]:
         )
         store = counts.store_seconds / counts.store_requests if counts.store_requests else None
         facts = [
-            f"{counts.greylisted / counts.requests:.1%} greylisted",
+            f"{100 * counts.greylisted / counts.requests:.1f} % greylisted",
             f"{counts.first_passes:,} passed for the first time"
             + (f" after {waited} on average" if waited else ""),
             f"{counted(counts.auto_whitelisted_clients, 'client')} auto-whitelisted",
