@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shlex
 import signal
 import subprocess
 import sys
@@ -175,3 +176,39 @@ def test_one_mail_or_a_yes_needs_no_question(tmp_path: Path) -> None:
     assert "1 released" in answered(b"", url, *one)[0]
     text, status = answered(b"", url, "--recipient=bob@example.org", "--yes")
     assert ("5 released" in text, "[y/N]" in text, status) == (True, False, 0)
+
+
+MANY = 25
+"""More than the command shows."""
+TO_BOB = [key("192.0.2.7", f"a@{n}.example") for n in range(MANY)]
+BOUNCES = [key("203.0.113.7", "", f"b{n}@example.org") for n in range(MANY)]
+QUOTED = [key("198.51.100.7", f"c{n}@example.com", "o'neil&co@quoted.example") for n in range(MANY)]
+
+
+@pytest.mark.parametrize(
+    ("words", "groups"),
+    [
+        (["bob@example.org"], [TO_BOB]),
+        (["example.org"], [TO_BOB, BOUNCES]),
+        (["--recipient=bob@example.org"], [TO_BOB]),
+        (["--recipient", "example.org", "--sender", "<>"], [BOUNCES]),
+        (["--sender=<>", "--without-spam"], [BOUNCES]),
+        (["192.0.2.0/24"], [TO_BOB]),
+        (["--client=198.51.100.7", "--sender=example.com"], [QUOTED]),
+        (["--recipient=o'neil&co@quoted.example"], [QUOTED]),
+    ],
+)
+def test_a_command_lists_the_mail_that_is_not_shown(
+    tmp_path: Path, words: list[str], groups: list[list[bytes]]
+) -> None:
+    url = f"sqlite:{tmp_path / 'greyd.db'}"
+    waiting = dict.fromkeys([*TO_BOB, *BOUNCES, *QUOTED], WAITS)
+    waiting[TO_BOB[0]] = waiting[QUOTED[0]] = LOST
+    passed = {key("192.0.2.7", "passed@example.com"): PASSED}
+    fill(url, waiting | passed)
+    done = run_here("release", f"--store={url}", "--dry-run", *words, GREYD_DELAY="7200")
+    line = next(each for each in done.stdout.splitlines() if "greyd list" in each)
+    command = line.partition("; greyd ")[2].removesuffix(" shows all")
+    listed = run_here(*shlex.split(command), "--json", GREYD_DELAY="7200")
+    keys = {each["key"].encode() for each in json.loads(listed.stdout)["entries"]}
+    assert keys == {each for group in groups for each in group}

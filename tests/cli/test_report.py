@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from markupsafe import escape
 
 from greyd.cli import sketches
 from greyd.cli.context import CommandContext
@@ -517,6 +518,17 @@ def test_the_page_escapes_what_strangers_send(tmp_path: Path) -> None:
     text = page(tmp_path, decided(0, sender="<script>alert(1)</script>@x.test"), END)
     assert "&lt;script&gt;alert(1)&lt;/script&gt;@x.test" in text
     assert "<script" not in text
+
+
+def test_the_page_begins_with_the_summary_that_the_text_begins_with(tmp_path: Path) -> None:
+    lines = (decided(0), decided(0, sender="lost@example.net"), decided(400, "triplet found"))
+    shown = page(tmp_path, *lines)
+    text = run("report", tmp_path / "mail.log", **IN_UTC).stdout
+    summary = text.partition("\n\n")[0].replace("\u00a0", " ").splitlines()
+    assert summary
+    places = [shown.index(f"<p>{escape(each)}</p>") for each in summary]
+    assert places == sorted(places)
+    assert places[-1] < shown.index('<div class="tiles">')
 
 
 def test_the_page_draws_each_stretch_of_time_with_its_numbers(tmp_path: Path) -> None:

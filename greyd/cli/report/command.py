@@ -151,10 +151,12 @@ def _write(
     from greyd.cli.report.json_document import as_json
 
     if html is not None:
+        from greyd.cli.report.candidates.proposals import not_whitelisted
         from greyd.cli.report.page import render
         from greyd.cli.report.page_file import write_page
 
-        write_page(html, render(result, time.time()))
+        candidates = not_whitelisted(result.candidates, context.settings)
+        write_page(html, render(result, time.time(), candidates))
     if letter is not None:
         letter.send(context, result)
     context.print_json(as_json(result))

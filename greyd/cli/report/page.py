@@ -14,6 +14,7 @@ from greyd.cli.report.builder import DELAY_BORDERS
 from greyd.cli.report.kinds import DecisionKind
 from greyd.cli.report.page_charts import cell_bar, chart, legend, some_labels
 from greyd.cli.report.page_style import page
+from greyd.cli.report.summary import summary_lines
 from greyd.config.durations import format_duration, format_percentage
 from greyd.escaping import printable, printable_text
 from greyd.monitoring.web.html import Column, format_number, join, paragraph, section, table
@@ -24,7 +25,7 @@ from greyd.terminal import format_timestamp
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from greyd.cli.report.log_report import LogReport, LostMail
+    from greyd.cli.report.log_report import LogReport, LostMail, WhitelistCandidate
     from greyd.cli.sketches import DistinctCount
 
 _MAX_BARS = 100
@@ -34,9 +35,18 @@ _MAX_OUTCOMES = 50
 _WITH_BAR = (Column.NAME, Column.NUMBER, Column.NUMBER, Column.BAR)
 
 
-def render(report: LogReport, now: float) -> bytes:
-    """Return the page in UTF-8; it shows ``now`` (Unix time) as the time of its creation."""
+def render(
+    report: LogReport, now: float, candidates: Sequence[WhitelistCandidate] | None = None
+) -> bytes:
+    """Return the page in UTF-8.
+
+    Args:
+        report: the report.
+        now: the time of the page's creation, which it shows, as a Unix time.
+        candidates: the providers that are not whitelisted yet; None for all of the report.
+    """
     sections = [
+        _summary(report, report.candidates if candidates is None else candidates),
         _tiles(_overview(report)),
         _over_time(report),
         _by_hour(report),
@@ -60,6 +70,13 @@ def _span(report: LogReport) -> str:
     if not report.first:
         return "from a log without dates"
     return f"{format_timestamp(report.first)} to {format_timestamp(report.last)}"
+
+
+def _summary(report: LogReport, candidates: Sequence[WhitelistCandidate]) -> Iterator[Markup]:
+    commands = (
+        [Markup("<p><code>{}</code></p>\n").format(each.command)] for each in candidates[:1]
+    )
+    yield from section("Summary", *map(paragraph, summary_lines(report, candidates)), *commands)
 
 
 def _tiles(tiles: Iterable[tuple[str, str]]) -> Iterator[Markup]:

@@ -22,6 +22,7 @@ from greyd.cli.errors import CommandError
 from greyd.cli.server_control import record_action
 from greyd.cli.tables.column import Kind, TableColumn
 from greyd.cli.tables.limit import more_line
+from greyd.escaping import shell_word
 from greyd.plurals import counted, noun
 from greyd.rules.entries import EntryState, interpret
 from greyd.rules.records import Triplet
@@ -134,6 +135,7 @@ async def release(
         raise CommandError(
             "select the mail: greyd release ADDRESS, or --client, --sender or --recipient"
         )
+    shows_all = _list_command(context, what, client, sender, recipient)
     async with context.open_store(writable=not dry_run) as store:
         found = await _find_mails(context, store, selection)
         mails = [mail for mail in found if not (without_spam and mail.is_spam)]
@@ -142,7 +144,7 @@ async def release(
         asked = not (dry_run or yes) and _must_ask(context, due, selection)
         action = f"release {counted(len(due), 'waiting triplet')}"
         if asked:
-            _print_mails(context, due)
+            _print_mails(context, due, shows_all)
             ask(action + _spam_count(due))
         elif not dry_run:
             confirm(context, len(due), action, yes=yes)
@@ -155,7 +157,7 @@ async def release(
                 named = _named_by_argument(what, role)
             action = f"released {number} waiting triplets"
             await record_action(store, context.settings, action, named)
-    _print_released(context, mails, due, dry_run=dry_run, is_shown=asked)
+    _print_released(context, mails, due, shows_all, dry_run=dry_run, is_shown=asked)
     if spam := len(found) - len(mails):
         context.print(f"{spam:,} not released: probably spam (--without-spam)")
     return 0 if mails else EXIT_NO
@@ -297,18 +299,38 @@ def _columns(settings: Settings) -> list[TableColumn[_Mail]]:
     ]  # fmt: skip
 
 
-def _print_mails(context: CommandContext, mails: Sequence[_Mail]) -> None:
+def _list_command(
+    context: CommandContext,
+    what: str | None,
+    client: str | None,
+    sender: str | None,
+    recipient: str | None,
+) -> str:
+    """Return the command that lists all waiting mail of the selection, ready to paste."""
+    named = {"client": client, "sender": sender, "recipient": recipient}
+    words = [f"--{name}={text}" for name, text in named.items() if text is not None]
+    words += [*context.repeated_options, "--limit=0"]
+    if what is not None:
+        # After --, a word that begins with - is no option.
+        words += ["--", what] if what.startswith("-") else [what]
+    return " ".join(["greyd list --waiting --never-returned", *map(shell_word, words)])
+
+
+def _print_mails(context: CommandContext, mails: Sequence[_Mail], shows_all: str) -> None:
+    """Print the first mails, and ``shows_all``, the command that lists all."""
     shown = [mail for mail in mails if not mail.entry.is_hidden]
     context.print_rows(_columns(context.settings), shown[:MAX_SHOWN])
-    if len(shown) > MAX_SHOWN:
-        line = more_line(len(shown) - MAX_SHOWN, remedy="greyd list --waiting shows all")
-        context.print(line)
+    if len(shown) > MAX_SHOWN and not context.as_json:
+        line = more_line(len(shown) - MAX_SHOWN, remedy=f"{shows_all} shows all")
+        # Unwrapped, so that the command can be pasted.
+        context.console.print(line, soft_wrap=True)
 
 
 def _print_released(
     context: CommandContext,
     mails: Sequence[_Mail],
     due: Sequence[_Mail],
+    shows_all: str,
     *,
     dry_run: bool,
     is_shown: bool,
@@ -331,7 +353,7 @@ def _print_released(
         return
     if not is_shown:
         # Of a flood that is not released, the counts below are enough.
-        _print_mails(context, mails if len(mails) <= MAX_SHOWN else due or mails)
+        _print_mails(context, mails if len(mails) <= MAX_SHOWN else due or mails, shows_all)
     done = "would be released" if dry_run else "released"
     then = ""
     if number and not dry_run:

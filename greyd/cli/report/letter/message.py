@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
+from greyd.cli.report.candidates.proposals import not_whitelisted
 from greyd.cli.report.page import render
 from greyd.cli.report.text import print_report
 from greyd.config.durations import format_duration, format_percentage
@@ -72,7 +73,8 @@ def compose(
     text = report_text(context, report)
     message.set_content(text, cte="8bit")
     message.add_alternative(_html(report, host, text), subtype="html", cte="8bit")
-    page = render(report, now.timestamp())
+    candidates = not_whitelisted(report.candidates, context.settings)
+    page = render(report, now.timestamp(), candidates)
     message.add_attachment(page, maintype="text", subtype="html", filename="greylisting.html")
     return message
 
