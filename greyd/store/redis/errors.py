@@ -53,12 +53,3 @@ class RedirectionError(StoreError):
         self.host = host
         """The host of that node; empty if it is the host that sent the redirection."""
         self.port = int(port)
-
-
-def reason_of(error: Exception) -> str:
-    """Return the reason of a failed connection in a few words, without secrets."""
-    if isinstance(error, StoreError):
-        return str(error)
-    if isinstance(error, TimeoutError) or not str(error):
-        return "no answer in time"
-    return excerpt(str(error).partition(" : ")[0])

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from greyd.store.errors import StoreError
-from greyd.store.redis.errors import reason_of
+from greyd.store.redis.connection_errors import reason_of
 from greyd.store.redis.pipelined_connection import PipelinedConnection
 from greyd.store.redis.single_flight import SingleFlight
 

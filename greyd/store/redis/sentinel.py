@@ -6,7 +6,6 @@ the Redis servers that it monitors.
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 from redis.asyncio import Connection
@@ -16,6 +15,7 @@ from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
 from greyd.redaction import excerpt
 from greyd.store.errors import StoreError
+from greyd.store.redis.connection_errors import system_reason
 
 if TYPE_CHECKING:
     from greyd.config.settings import Settings
@@ -109,9 +109,8 @@ class SentinelClient:
             return f"wrong user or password; {_OWN}"
         if isinstance(error, ResponseError):
             return excerpt(text)
-        cause = error.__cause__ or error.__context__
-        if isinstance(cause, OSError) and cause.errno and cause.errno > 0:
-            return f"{os.strerror(cause.errno)}; does a Sentinel run there?"
+        if reason := system_reason(error):
+            return f"{reason}; does a Sentinel run there?"
         if isinstance(error, TimeoutError) or not text or "Timeout" in text:
             return "no answer in time; is it Sentinel's port, and does a firewall let it through?"
         return f"{excerpt(text)}; does a Sentinel run there?"

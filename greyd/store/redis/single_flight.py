@@ -6,7 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from greyd.store.errors import StoreError
-from greyd.store.redis.errors import AbandonedError, reason_of
+from greyd.store.redis.connection_errors import reason_of
+from greyd.store.redis.errors import AbandonedError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
