@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from greyd.cli.entries.table import entry_columns
+from greyd.cli.report.text import SORT_COLUMNS as OF_REPORT
+from greyd.cli.stats.display import SORT_COLUMNS as OF_STATS
 from greyd.config.option import Arity
 from greyd.config.options import BY_FIELD, BY_NAME
 from greyd.config.settings import Settings
@@ -17,6 +19,11 @@ if TYPE_CHECKING:
 _DURATIONS = ["30s", "5m", "30m", "1h", "2h", "1d", "7d"]
 _TIMES = ["today", "yesterday", "1h", "1d", "7d"]
 _COLUMNS = [each.sort_name for each in entry_columns(Settings()) if each.sort_name]
+
+
+def _both_orders(columns: Sequence[str]) -> list[str]:
+    return [*columns, *(f"-{each}" for each in columns)]
+
 
 _OF_OPTION: dict[str, Sequence[str]] = {
     "--for": _DURATIONS,
@@ -34,8 +41,10 @@ _OF_OPTION: dict[str, Sequence[str]] = {
 _OF_COMMAND: dict[tuple[str, str], Sequence[str]] = {
     ("check-whitelist", "--sort"): ["file", "hits"],
     ("list", "--since"): _DURATIONS,
-    ("list", "--sort"): [*_COLUMNS, *(f"-{each}" for each in _COLUMNS)],
-    ("show", "--sort"): [*_COLUMNS, *(f"-{each}" for each in _COLUMNS)],
+    ("list", "--sort"): _both_orders(_COLUMNS),
+    ("report", "--sort"): _both_orders(OF_REPORT),
+    ("show", "--sort"): _both_orders(_COLUMNS),
+    ("stats", "--sort"): _both_orders(OF_STATS),
     ("switch-from", "server"): ["postgrey"],
     ("tune", "--auto-whitelist"): ["0", "0,1,5", "0,1,2,5,10"],
     ("tune", "--delay"): ["60,120,300,600,900", "60,300", "30,60,90,120"],

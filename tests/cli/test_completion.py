@@ -137,6 +137,8 @@ ON = [
     ("list --sort=pas", ["--sort=passes-at"]),
     ("list --sort -pas", []),
     ("list --sort=-pas", ["--sort=-passes-at"]),
+    ("report --sort=-lo", ["--sort=-longest", "--sort=-longest-wait"]),
+    ("stats --sort=w", ["--sort=waiting"]),
     ("list --since=1", ["--since=1h", "--since=1d"]),
     ("show --sort=pas", ["--sort=passes-at"]),
     ("tune --subnet 24", ["24,32", "24"]),

@@ -22,10 +22,11 @@ from greyd.cli.errors import CommandError
 from greyd.cli.report import command as report_command
 from greyd.cli.report import triplets
 from greyd.cli.report.builder import ReportBuilder
+from greyd.cli.report.text import SORT_COLUMNS
 from greyd.cli.report.times.time_span import TimeSpan
 from greyd.config.settings import Settings
 from greyd.maillog.decisions import LoggedDecision
-from tests.commands import answer_of, run
+from tests.commands import answer_of, run, run_here
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -107,6 +108,67 @@ def test_people_see_shares_and_the_time_that_it_is_about(tmp_path: Path) -> None
     assert "2026-03-02 00:00:00 to 2026-03-04 00:00:00; 4 requests" in text
     assert "pass client AWL 2 50.0 %" in text
     assert "clients: 1, senders: 2, recipients: 2" in text
+
+
+WAITED = [
+    line
+    for number, (client, wait) in enumerate({"b": 600, "c": 400, "a": 500}.items())
+    for line in (
+        decided(60 * number, name=f"mx.{client}.example", sender=f"{client}@{client}.example"),
+        decided(
+            60 * number + wait, f"triplet found, delay={wait}",
+            name=f"mx.{client}.example", sender=f"{client}@{client}.example",
+        ),
+    )
+]  # fmt: skip
+
+
+def sorted_text(folder: Path, *options: str) -> str:
+    """Return the report about mail of three clients."""
+    path = folder / "mail.log"
+    path.write_text("".join(WAITED))
+    done = run_here("report", str(path), *options)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "clients"),
+    [
+        ([], "bac"), (["--sort=client"], "abc"), (["--sort=-client"], "cba"),
+        (["--sort=longest"], "cab"), (["--sort=-total"], "bac"), (["--sort=-requests"], "bac"),
+    ],
+)  # fmt: skip
+def test_tables_are_sorted_by_a_column_that_they_have(
+    tmp_path: Path, options: list[str], clients: str
+) -> None:
+    text = sorted_text(tmp_path, *options)
+    table = text.partition("Waited longest\n")[2].partition("\n\n")[0]
+    assert "".join(re.findall(r"^(?:mx\.)?(\w)\.example ", table, re.MULTILINE)) == clients
+
+
+@pytest.mark.parametrize("sort", SORT_COLUMNS)
+def test_a_report_can_be_sorted_by_each_column_that_the_message_names(
+    tmp_path: Path, sort: str
+) -> None:
+    assert "Greylisting" in sorted_text(tmp_path, f"--sort=-{sort}")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--sort=colour"], "the columns are action, reason"),
+        (["--sort=client", "--json"], "it has no effect with --html, --mail-to or --json"),
+        (["--sort=client", "--html=page.html"], "it has no effect with --html"),
+    ],
+)
+def test_a_sort_without_effect_is_refused_before_the_log_is_read(
+    tmp_path: Path, options: list[str], words: str
+) -> None:
+    done = run_here("report", str(tmp_path / "missing.log"), *options)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "missing.log" not in done.stderr
 
 
 def test_days_and_hours_are_drawn_as_bars(tmp_path: Path) -> None:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from greyd.cli.context import CommandContext
-from greyd.cli.stats.display import print_servers, print_store
+from greyd.cli.stats.display import SORT_COLUMNS, print_servers, print_store
 from greyd.cli.stats.entry_counts import NamedEntryCounts
 from greyd.cli.stats.overview import Overview, StoreStatus
+from greyd.cli.tables.sorting import parse_shared_sort
 from greyd.monitoring.stats_client import FetchedStats, MetricsAddress
 from greyd.rules.reasons import Reason
 from greyd.rules.transaction import Record
@@ -153,6 +154,52 @@ def test_each_server_has_a_line_and_all_are_added_up() -> None:
     assert "http://mx2:9923: connection refused" in text
     assert "greylist new" in text
     assert "80.0 % greylisted, 1 passed for the first time after 6 min 40 s on average" in text
+
+
+def rows_of(text: str, head: str) -> list[list[str]]:
+    """Return the cells of the table with this head."""
+    lines = text.splitlines()
+    begin = next(at for at, line in enumerate(lines) if line.split() == head.split())
+    end = lines.index("", begin) if "" in lines[begin:] else len(lines)
+    return [line.split() for line in lines[begin + 1 : end]]
+
+
+@pytest.mark.parametrize("sort", SORT_COLUMNS)
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_tables_are_sorted_by_the_columns_that_they_have(sort: str, sign: str) -> None:
+    order, shown = parse_shared_sort(f"{sign}{sort}", SORT_COLUMNS), view()
+    text = text_of(print_store, shown, 12, order)
+    ranked = text_of(print_store, shown, 12)
+    clients, recipients = (rows_of(text, f"waiting {each}") for each in ("client", "recipient"))
+    # The rows are the same: those with the most waiting mail.
+    assert sorted(clients) == sorted(rows_of(ranked, "waiting client"))
+    if sort == "client":
+        numbers = [int(each[1].split(".")[2]) for each in clients]
+        assert numbers == sorted(numbers, reverse=bool(sign))
+        assert recipients == rows_of(ranked, "waiting recipient")
+    if sort == "waiting":
+        assert [int(each[0]) for each in clients] == sorted(
+            (int(each[0]) for each in clients), reverse=bool(sign)
+        )
+    decisions = text_of(print_servers, shown, order).split("\n\n")[1].splitlines()[1:]
+    assert decisions[-1].startswith("all ")
+    counts = [each.split()[:2] for each in decisions[:-1]]
+    if sort == "requests":
+        assert counts == sorted(counts, reverse=bool(sign))
+    if sort == "1-d":
+        assert [each[0] for each in counts] == (
+            ["greylist", "pass"] if sign else ["pass", "greylist"]
+        )
+
+
+def test_a_column_that_no_table_has_is_refused(store: str) -> None:
+    for option, words in (
+        ("--sort=colour", "the columns are requests, 1-min"),
+        ("--sort=client --json", "--sort: sorts the printed tables"),
+    ):
+        done = run("stats", store, *option.split(), GREYD_METRICS="0")
+        assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+        assert words in done.stderr
 
 
 def test_a_store_that_is_away_and_errors_are_told() -> None:

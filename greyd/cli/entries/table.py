@@ -109,10 +109,15 @@ def passes_at(entry: StoredEntry) -> int:
 
 
 def network_order(entry: StoredEntry) -> str:
+    """Return a text by which entries are sorted by client, see ``client_order``."""
+    return client_order(entry.names.network)
+
+
+def client_order(name: bytes) -> str:
     """Return a text by which clients are sorted: networks by their number, then names."""
-    network = parse_network(entry.names.network)
+    network = parse_network(name)
     if network is None:
-        return f"z{entry.names.network!r}"
+        return f"z{name!r}"
     return f"{network.bits:03}{network.number:039}"
 
 

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from greyd.cli.context import EXIT_ERROR, EXIT_NO, CommandContext
+from greyd.cli.errors import CommandError
 from greyd.cli.report.times.time_span import TimeSpan
+from greyd.cli.tables.sorting import Sort, parse_shared_sort
 from greyd.cli.usual_logs import USUAL_LOGS, choose_logs, source_name
 from greyd.plurals import counted
 from greyd.terminal import print_error
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from greyd.cli.report.letter.letter import Letter
     from greyd.cli.report.log_report import LogReport
     from greyd.cli.report.postfix_lines import PostfixReport
+    from greyd.cli.tables.sorting import SharedOrder
     from greyd.maillog.decisions import LoggedDecision
     from greyd.maillog.shadow_lines import LoggedShadowDecision
     from greyd.maillog.statistics import ReadStatistics
@@ -59,6 +62,7 @@ def report(
     top: Annotated[
         int, typer.Option(metavar="N", min=1, max=MAX_TOP, help="Rows in each table.")
     ] = 10,
+    sort: Sort = None,
     html: Annotated[
         Path | None,
         typer.Option(
@@ -96,6 +100,9 @@ def report(
     exceptions: it first lists the mail of clients with a verified name, of the sender's own hosts,
     and of domains whose other mail has passed.
 
+    --sort sorts the printed tables that have the column; their rows are those with the highest
+    ranks, as without --sort.
+
     The exit status is 1 if the logs contain no decision, and 2 if a file could not be read.
 
     Examples:
@@ -117,10 +124,16 @@ def report(
     from greyd.cli.report.json_document import empty_document
     from greyd.cli.report.letter.letter import Letter
     from greyd.cli.report.postfix_lines import PostfixReport
+    from greyd.cli.report.text import SORT_COLUMNS
     from greyd.maillog.reader import read_entries, total_bytes
     from greyd.maillog.statistics import ReadStatistics
 
     letter = Letter.from_options(mail_to or [], sendmail)
+    order = parse_shared_sort(sort, SORT_COLUMNS) if sort else None
+    if order and (context.as_json or html is not None or letter is not None):
+        raise CommandError(
+            "--sort: sorts the printed tables; it has no effect with --html, --mail-to or --json"
+        )
     span = TimeSpan.from_options(since, until, time.time())
     paths = list(logs) if logs else choose_logs(USUAL_LOGS, span.since, "report")
     builder, skipped = ReportBuilder(context.settings, top), _SkippedDecisions()
@@ -140,12 +153,16 @@ def report(
         not_read.print_errors()
         return EXIT_ERROR if not_read.has_unread_files else EXIT_NO
     result = replace(builder.report(), not_read=not_read)
-    _write(context, result, html, letter)
+    _write(context, result, html, letter, order)
     return EXIT_ERROR if not_read.has_unread_files else 0
 
 
 def _write(
-    context: CommandContext, result: LogReport, html: Path | None, letter: Letter | None
+    context: CommandContext,
+    result: LogReport,
+    html: Path | None,
+    letter: Letter | None,
+    order: SharedOrder | None,
 ) -> None:
     """Write the report as a letter, a page, a JSON document or tables."""
     from greyd.cli.report.json_document import as_json
@@ -166,7 +183,7 @@ def _write(
     elif not context.as_json and letter is None:
         from greyd.cli.report.text import print_report
 
-        print_report(context, result)
+        print_report(context, result, order)
 
 
 @dataclass

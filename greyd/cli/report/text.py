@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
@@ -23,11 +24,19 @@ from greyd.rules.reasons import GREYLIST
 from greyd.terminal import format_timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from greyd.cli.context import CommandContext
     from greyd.cli.report.log_report import LogReport, WhitelistCandidate
     from greyd.cli.sketches import DistinctCount
+    from greyd.cli.tables.sorting import SharedOrder
+
+SORT_COLUMNS = (
+    "action", "reason", "requests", "share", "last-seen", "tries", "client", "sender", "recipient",
+    "domain-of-the-client", "never-came-back", "mails", "mean", "longest", "total", "retries",
+    "passed", "longest-wait",
+)  # fmt: skip
+"""The columns for ``--sort``."""
 
 _STEPS = {86400: "day", 7 * 86400: "week", 28 * 86400: "four weeks"}
 _MAX_ROWS = 35
@@ -36,24 +45,39 @@ Outcome = tuple[tuple[str, str], int]
 """A pair of action and reason, with its count."""
 
 
-def print_report(context: CommandContext, report: LogReport) -> None:
-    """Print the complete report."""
+@dataclass(frozen=True, slots=True)
+class RankedTables:
+    """Prints the tables whose rows are ranked, or in the order of ``--sort``."""
+
+    context: CommandContext
+    order: SharedOrder | None = None
+
+    def print(self, columns: Sequence[TableColumn[Row]], rows: Iterable[Row]) -> None:
+        """Print a table."""
+        self.context.print_rows(columns, self.order.sorted(columns, rows) if self.order else rows)
+
+
+def print_report(
+    context: CommandContext, report: LogReport, order: SharedOrder | None = None
+) -> None:
+    """Print the complete report; ``order`` is that of the ranked tables, None for their ranks."""
+    tables = RankedTables(context, order)
     candidates = not_whitelisted(report.candidates, context.settings)
     context.print(*summary_lines(report, candidates))
     _print_commands(context, candidates[:1])
     context.print("")
-    _print_volume(context, report)
+    _print_volume(tables, report)
     if report.slots:
         _print_over_time(context, report)
     _print_first_contacts(context, report)
     if report.delays:
         _print_delays(context, report.delays)
     if report.lost:
-        _print_lost(context, report)
+        _print_lost(tables, report)
     whitelisted = {each.client for each in report.candidates} - {each.client for each in candidates}
-    _print_clients(context, report, whitelisted)
+    _print_clients(tables, report, whitelisted)
     if report.pools:
-        _print_pools(context, report, whitelisted)
+        _print_pools(tables, report, whitelisted)
     if candidates:
         context.print("", _title("If you know these providers, let them pass at once"))
         _print_commands(context, candidates)
@@ -71,7 +95,8 @@ def _title(text: str) -> Text:
     return Text(text, style="bold underline")
 
 
-def _print_volume(context: CommandContext, report: LogReport) -> None:
+def _print_volume(tables: RankedTables, report: LogReport) -> None:
+    context = tables.context
     first, last = format_timestamp(report.first), format_timestamp(report.last)
     span = f"{first} to {last}" if first else "no line has a date"
     context.print(_title("Greylisting"), f"{span}; {counted(report.requests, 'request')}")
@@ -79,7 +104,7 @@ def _print_volume(context: CommandContext, report: LogReport) -> None:
         "clients": report.clients, "senders": report.senders, "recipients": report.recipients
     }  # fmt: skip
     context.print(", ".join(f"{name}: {_count(each)}" for name, each in counts.items()), "")
-    context.print_rows(_outcome_columns(report), report.outcomes[:_MAX_ROWS])
+    tables.print(_outcome_columns(report), report.outcomes[:_MAX_ROWS])
     if (missing := len(report.outcomes) - _MAX_ROWS) > 0:
         context.print(more_line(missing, remedy="--json has all"))
 
@@ -90,9 +115,10 @@ def _outcome_columns(report: LogReport) -> list[TableColumn[Outcome]]:
         TableColumn("reason", Kind.NAME, lambda each: each[0][1].encode(), label=""),
         TableColumn("requests", Kind.NUMBER, lambda each: each[1]),
         TableColumn(
-            "share", Kind.NUMBER, lambda each: _share(each[1], report.requests), priority=2
+            "share", Kind.NUMBER, lambda each: _share(each[1], report.requests), priority=2,
+            order=lambda each: each[1],
         ),
-    ]
+    ]  # fmt: skip
 
 
 def _action_meaning(outcome: Outcome) -> Meaning:
@@ -158,7 +184,8 @@ def _percentile(percent: int) -> str:
     return "median" if percent == 50 else f"{percent}th percentile"
 
 
-def _print_lost(context: CommandContext, report: LogReport) -> None:
+def _print_lost(tables: RankedTables, report: LogReport) -> None:
+    context = tables.context
     context.print("", _title("Never came back"))
     context.print(
         f"{counted(report.first_contacts.never_returned, 'triplet')},"
@@ -166,14 +193,14 @@ def _print_lost(context: CommandContext, report: LogReport) -> None:
         " clients with a verified name. Most of it is spam, kept out; some may be wanted mail. The"
         " most likely wanted is listed first."
     )
-    context.print_rows(_LOST_COLUMNS, report.lost)
+    tables.print(_LOST_COLUMNS, report.lost)
     used = dict.fromkeys(hint for mail in report.lost for hint in mail.all_hints())
     if signs := [f"{_SHORT_HINTS[each]}: {each}" for each in used if each in _SHORT_HINTS]:
         context.print(f"Signs that it may be wanted: {'; '.join(signs)}.")
     context.print("")
-    _print_counts(context, "domain of the client", Kind.NAME, report.lost_domains)
+    _print_counts(tables, "domain of the client", Kind.NAME, report.lost_domains)
     context.print("")
-    _print_counts(context, "recipient", Kind.ADDRESS, report.lost_recipients)
+    _print_counts(tables, "recipient", Kind.ADDRESS, report.lost_recipients)
 
 
 _SHORT_HINTS = {
@@ -214,8 +241,8 @@ _LOST_COLUMNS: Sequence[TableColumn[LostMail]] = (
 )  # fmt: skip
 
 
-def _print_counts(context: CommandContext, name: str, kind: Kind, totals: Sequence[Total]) -> None:
-    context.print_rows(
+def _print_counts(tables: RankedTables, name: str, kind: Kind, totals: Sequence[Total]) -> None:
+    tables.print(
         [
             TableColumn(name, kind, lambda each: each.name or b"<>"),
             TableColumn("never came back", Kind.NUMBER, lambda each: each.count),
@@ -224,9 +251,8 @@ def _print_counts(context: CommandContext, name: str, kind: Kind, totals: Sequen
     )
 
 
-def _print_clients(
-    context: CommandContext, report: LogReport, whitelisted: Collection[bytes]
-) -> None:
+def _print_clients(tables: RankedTables, report: LogReport, whitelisted: Collection[bytes]) -> None:
+    context = tables.context
     client = TableColumn[Total]("client", Kind.NAME, report.client_name)
     # The table names what the commands below add.
     entries = {each.client: each.entry for each in report.candidates}
@@ -249,11 +275,11 @@ def _print_clients(
             TableColumn("total", Kind.DURATION, lambda each: each.seconds),
             *_whitelisted_column(lambda each: each.name, whitelisted),
         ]
-        context.print_rows(columns, report.waits)
+        tables.print(columns, report.waits)
     if report.early:
         context.print("", _title("Retried too early"))
         retries = TableColumn[Total]("retries", Kind.NUMBER, lambda each: each.count)
-        context.print_rows([client, retries], report.early)
+        tables.print([client, retries], report.early)
 
 
 _POOL_COLUMNS: Sequence[TableColumn[SenderPool]] = (
@@ -267,16 +293,15 @@ _POOL_COLUMNS: Sequence[TableColumn[SenderPool]] = (
 )
 
 
-def _print_pools(
-    context: CommandContext, report: LogReport, whitelisted: Collection[bytes]
-) -> None:
+def _print_pools(tables: RankedTables, report: LogReport, whitelisted: Collection[bytes]) -> None:
+    context = tables.context
     context.print("", _title("Pools"))
     context.print(
         "These providers retry from other networks, and each network is greylisted separately."
         " --identity, which is part of --preset=recommended, recognises them by their domain."
     )
     marks: list[TableColumn[SenderPool]] = _whitelisted_column(lambda pool: pool.name, whitelisted)
-    context.print_rows([*_POOL_COLUMNS, *marks], report.pools)
+    tables.print([*_POOL_COLUMNS, *marks], report.pools)
 
 
 def _print_commands(context: CommandContext, candidates: Sequence[WhitelistCandidate]) -> None:

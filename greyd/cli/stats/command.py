@@ -8,10 +8,12 @@ import typer
 
 from greyd.cli.context import EXIT_ERROR, EXIT_NO, CommandContext
 from greyd.cli.cpu_priority import lower_cpu_priority
-from greyd.cli.stats.display import print_servers, print_store
+from greyd.cli.errors import CommandError
+from greyd.cli.stats.display import SORT_COLUMNS, print_servers, print_store
 from greyd.cli.stats.entry_counts import NamedEntryCounts
 from greyd.cli.stats.overview import Overview, StoreStatus
 from greyd.cli.stats.server_option import Servers  # noqa: TC001 - typer reads it at run time
+from greyd.cli.tables.sorting import Sort, parse_shared_sort
 from greyd.cli.tables.watch import Watch
 from greyd.cli.tables.watch import watch as repeat
 from greyd.monitoring.stats_client import fetch_all_stats, metrics_addresses
@@ -40,6 +42,7 @@ async def stats(
             " Redis; 0 counts none. Default: all.",
         ),
     ] = None,
+    sort: Sort = None,
     watch: Watch = None,
 ) -> int:  # fmt: skip
     """Show the servers' state and decisions, and count entries.
@@ -48,6 +51,9 @@ async def stats(
     adds up those of several servers. A scan of the store counts the mail that waits, has passed or
     never returned, and the known clients. It takes about a second per 30,000 entries, half of it
     pauses in which the servers use the store.
+
+    --sort sorts the tables that have the column. The clients and recipients are always those with
+    most waiting mail.
 
     The command reports a server that does not answer in one line. The exit status is 1 if a server
     or the store has a fault, and 2 if the command can show nothing. With --privacy it shows no
@@ -62,6 +68,9 @@ async def stats(
       greyd stats --most 100000 --json
     """
     lower_cpu_priority()
+    order = parse_shared_sort(sort, SORT_COLUMNS) if sort else None
+    if order and context.as_json:
+        raise CommandError("--sort: sorts the printed tables; it has no effect with --json")
     addresses = metrics_addresses(server or [], context.settings.metrics)
     if not addresses:
         print_error("--metrics=0: no server to ask; showing only the store")
@@ -69,9 +78,9 @@ async def stats(
     async def show() -> int:
         view = Overview(StoreStatus(context.store_url), context.settings)
         view.heard = await fetch_all_stats(addresses)
-        print_servers(context, view)
+        print_servers(context, view, order)
         await _read_store(context, view, most)
-        print_store(context, view, names)
+        print_store(context, view, names, order)
         context.print_json(view.dump(names))
         if not view.figures and view.store.fault:
             return EXIT_ERROR

@@ -7,6 +7,7 @@ from functools import partial
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
+from greyd.cli.entries.table import client_order
 from greyd.cli.tables.column import Kind, Meaning, TableColumn
 from greyd.config.durations import format_breakable_duration
 from greyd.escaping import printable_text
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from greyd.cli.context import CommandContext
     from greyd.cli.stats.entry_counts import NamedEntryCounts
     from greyd.cli.stats.overview import Overview
+    from greyd.cli.tables.sorting import SharedOrder
     from greyd.config.settings import Settings
     from greyd.monitoring.combined_stats import CombinedCounts
     from greyd.monitoring.stats import Counts
@@ -31,25 +33,32 @@ if TYPE_CHECKING:
 Outcome = tuple[str, str]
 """An action and a reason."""
 
+SORT_COLUMNS = ("requests", "1-min", "1-h", "1-d", "waiting", "client", "recipient")
+"""The columns for ``--sort``: of the decisions, and of the names of waiting mail."""
+
 _PERIOD_HEADS = {"now": "now", "minute": "1 min", "hour": "1 h", "day": "1 d"}
 
 
-def print_servers(context: CommandContext, view: Overview) -> None:
+def print_servers(
+    context: CommandContext, view: Overview, order: SharedOrder | None = None
+) -> None:
     """Print the servers, their decisions and a summary of each period."""
     context.print(*map(_server_line, view.heard))
     if view.figures:
         context.print("")
-        _print_decisions(context, view.periods())
+        _print_decisions(context, view.periods(), order)
         context.print("", *_period_lines(view.periods()))
     if view.heard:
         context.print("")
 
 
-def print_store(context: CommandContext, view: Overview, names: int) -> None:
+def print_store(
+    context: CommandContext, view: Overview, names: int, order: SharedOrder | None = None
+) -> None:
     """Print the store, with at most ``names`` clients and recipients."""
     context.print(*_store_lines(view))
     if view.store.tally and names:
-        _print_names(context, view, names)
+        _print_names(context, view, names, order)
 
 
 def _server_line(heard: FetchedStats) -> str:
@@ -91,7 +100,9 @@ def _sorted_outcomes(periods: Mapping[str, CombinedCounts]) -> list[tuple[str, s
     return sorted(happened, key=lambda outcome: (-longest[outcome], outcome))
 
 
-def _print_decisions(context: CommandContext, periods: Mapping[str, CombinedCounts]) -> None:
+def _print_decisions(
+    context: CommandContext, periods: Mapping[str, CombinedCounts], order: SharedOrder | None
+) -> None:
     """Print a table of outcomes with their counts and rates; the last row is their sum."""
     shown = {name: periods[name] for name in _PERIOD_HEADS if name in periods}
     columns = [TableColumn("requests", Kind.NAME, _outcome_name, meaning=_outcome_meaning)]
@@ -102,7 +113,8 @@ def _print_decisions(context: CommandContext, periods: Mapping[str, CombinedCoun
         rate = partial(_rate_of, period)
         rate_head = "now/s" if name == "now" else "/s"
         columns.append(TableColumn(rate_head, Kind.NUMBER, rate, label=f"{head}/s", priority=3))
-    rows: list[Outcome | None] = [*_sorted_outcomes(periods), None]
+    outcomes: list[Outcome | None] = [*_sorted_outcomes(periods)]
+    rows = [*(order.sorted(columns, outcomes) if order else outcomes), None]
     context.print_rows(columns, rows, is_total=lambda row: row is None)
 
 
@@ -205,7 +217,9 @@ def _state_counts(tally: NamedEntryCounts, kind: EntryKind) -> str:
     return ", ".join(f"{tally.number(kind, state):,} {state.value}" for state in TRIPLET_STATES)
 
 
-def _print_names(context: CommandContext, view: Overview, most: int) -> None:
+def _print_names(
+    context: CommandContext, view: Overview, most: int, order: SharedOrder | None
+) -> None:
     """Print tables of the clients and recipients with the most waiting mail."""
     tally = view.store.tally
     if tally is None:
@@ -215,13 +229,15 @@ def _print_names(context: CommandContext, view: Overview, most: int) -> None:
         return
     waiting = TableColumn[tuple[bytes, int]]("waiting", Kind.NUMBER, itemgetter(1))
     client = TableColumn[tuple[bytes, int]](
-        "client", Kind.NETWORK, lambda row: with_prefix_length(row[0], view.settings), label=""
-    )
+        "client", Kind.NETWORK, lambda row: with_prefix_length(row[0], view.settings), label="",
+        order=lambda row: client_order(row[0]),
+    )  # fmt: skip
     recipient = TableColumn[tuple[bytes, int]]("recipient", Kind.ADDRESS, itemgetter(0), label="")
     for column, counted_names in ((client, tally.clients), (recipient, tally.recipients)):
         if rows := counted_names.largest(most):
             context.print("")
-            context.print_rows([waiting, column], rows)
+            columns = [waiting, column]
+            context.print_rows(columns, order.sorted(columns, rows) if order else rows)
     if error := max(tally.clients.max_error, tally.recipients.max_error):
         context.print(f"(approximate: each count may be too small by {error:,})")
 

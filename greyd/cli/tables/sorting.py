@@ -52,6 +52,32 @@ class SortOrder(Generic[Row]):
         return (2 if isinstance(value, bytes) else 0, value)
 
 
+@dataclass(frozen=True, slots=True)
+class SharedOrder:
+    """The order of a command's tables: those that have the column are sorted by it."""
+
+    column: str
+    """The column's name for ``--sort``."""
+    descending: bool = False
+
+    def sorted(self, columns: Sequence[TableColumn[Row]], rows: Iterable[Row]) -> list[Row]:
+        """Return the rows of a table in this order; as they are if the table lacks the column."""
+        found = next((each for each in columns if each.sort_name == self.column), None)
+        return sorted_rows(rows, SortOrder(found, self.descending) if found else None)
+
+
+def parse_shared_sort(text: str, names: Sequence[str]) -> SharedOrder:
+    """Return the order that ``--sort`` describes, for a command that prints several tables.
+
+    Raises:
+        CommandError: no table has a column of this name; the message names the existing ones.
+    """
+    name = _column_name(text)
+    if name in names:
+        return SharedOrder(name, text.strip().startswith("-"))
+    raise _no_column(text, names, "--sort")
+
+
 def parse_sort(
     text: str, columns: Sequence[TableColumn[Row]], option: str = "--sort"
 ) -> SortOrder[Row]:
@@ -60,14 +86,21 @@ def parse_sort(
     Raises:
         CommandError: no column has this name; the message names the existing ones.
     """
-    name = "-".join(text.strip().lstrip("-").lower().replace("_", " ").replace("-", " ").split())
+    name = _column_name(text)
     for column in columns:
         if name and name in (column.sort_name, column.card_label.replace(" ", "-")):
             return SortOrder(column, text.strip().startswith("-"))
-    names = ", ".join(column.sort_name for column in columns if column.sort_name)
-    raise CommandError(
+    raise _no_column(text, [each.sort_name for each in columns if each.sort_name], option)
+
+
+def _column_name(text: str) -> str:
+    return "-".join(text.strip().lstrip("-").lower().replace("_", " ").replace("-", " ").split())
+
+
+def _no_column(text: str, names: Sequence[str], option: str) -> CommandError:
+    return CommandError(
         f"{option}={printable_text(text)}: expected a column, or -COLUMN for descending order;"
-        f" the columns are {names}"
+        f" the columns are {', '.join(names)}"
     )
 
 
