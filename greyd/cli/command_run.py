@@ -87,6 +87,7 @@ def run_command(
     except Exception as error:
         if isinstance(error, passed_on):
             raise
+        # The user gets one line instead of a traceback.
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             print_error(f"can't write the output: {error.strerror}")
             return EXIT_ERROR
