@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from greyd import __version__
-from tests.commands import run_here
+from greyd.rules.control import Control, ModeOverride
+from greyd.rules.reserved_keys import CONTROL_KEY
+from tests.commands import fill, run_here
 from tests.mail_log import MailLog
 
 if TYPE_CHECKING:
@@ -104,6 +106,54 @@ def test_the_subject_is_calm_if_nothing_looks_wanted(tmp_path: Path, sendmail: S
     log = a_log(tmp_path, is_wanted=False)
     assert run_here("report", log, "--mail-to=root", f"--sendmail={sendmail.path}").returncode == 0
     assert "none of 1 mail kept out looks wanted" in sendmail.letter()["Subject"]
+
+
+NOW = int(time.time())
+
+
+@pytest.mark.parametrize(
+    ("override", "first_line"),
+    [
+        (ModeOverride("off", 0, "alice@mx1", NOW - 90_000), "All mail passes: mode off since "),
+        (ModeOverride("learn", 0, "alice@mx1", NOW), "All mail passes: mode learn since "),
+        (ModeOverride("off", NOW + 3600, "alice@mx1", NOW), None),
+        (ModeOverride("on", 0, "alice@mx1", NOW), None),
+        (None, None),
+    ],
+    ids=["off", "learn", "off with an end", "on", "none"],
+)
+def test_the_letter_begins_with_a_mode_that_has_no_end(
+    override: ModeOverride | None, first_line: str | None, tmp_path: Path, sendmail: Sendmail
+) -> None:
+    url = f"sqlite:{tmp_path / 'greyd.db'}"
+    fill(url, {CONTROL_KEY: Control(mode=override).dump()})
+    words = ["--mail-to=root", f"--sendmail={sendmail.path}"]
+    done = run_here("report", a_log(tmp_path), *words, GREYD_STORE=url)
+    assert (done.returncode, done.stderr) == (0, "")
+    text = sendmail.letter().get_body(("plain",))
+    assert text is not None
+    lines = text.get_content().splitlines()
+    if first_line is None:
+        assert "mode" not in lines[0]
+        return
+    assert lines[0].startswith(first_line)
+    notice = " ".join(text.get_content().partition("\n\n")[0].split())
+    assert "by alice@mx1, and no end is set; greyd mode reset ends it." in notice
+    assert max(map(len, lines)) <= 76
+    html = sendmail.letter().get_body(("html",))
+    assert html is not None
+    assert first_line in html.get_content()
+
+
+def test_a_store_that_cannot_be_read_does_not_stop_the_letter(
+    tmp_path: Path, sendmail: Sendmail
+) -> None:
+    (tmp_path / "greyd.db").write_bytes(b"no database" * 1000)
+    words = ["--mail-to=root", f"--sendmail={sendmail.path}"]
+    for url in (f"sqlite:{tmp_path / 'greyd.db'}", f"sqlite:{tmp_path / 'absent.db'}"):
+        done = run_here("report", a_log(tmp_path), *words, GREYD_STORE=url)
+        assert (done.returncode, sendmail.has_run()) == (0, True)
+    assert not (tmp_path / "absent.db").exists()
 
 
 @pytest.mark.parametrize(

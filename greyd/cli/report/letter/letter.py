@@ -35,6 +35,8 @@ class Letter:
     def send(self, context: CommandContext, result: LogReport) -> None:
         """Send the report, and print the recipients."""
         from greyd.cli.report.letter.message import compose
+        from greyd.cli.report.letter.mode_notice import mode_notice
 
-        send(compose(context, result, self.recipients, None), self.recipients, self.sendmail)
+        letter = compose(context, result, self.recipients, None, mode_notice(context))
+        send(letter, self.recipients, self.sendmail)
         context.print(f"mailed the report to {', '.join(self.recipients)}")

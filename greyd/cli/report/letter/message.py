@@ -8,6 +8,7 @@ from __future__ import annotations
 import getpass
 import io
 import socket
+import textwrap
 from dataclasses import replace
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -51,8 +52,9 @@ _HTML = Markup("""\
 
 
 def compose(
-    context: CommandContext, report: LogReport, recipients: Sequence[str], now: datetime | None
-) -> EmailMessage:
+    context: CommandContext, report: LogReport, recipients: Sequence[str], now: datetime | None,
+    notice: str = "",
+) -> EmailMessage:  # fmt: skip
     """Return the letter.
 
     Args:
@@ -60,6 +62,7 @@ def compose(
         report: the figures.
         recipients: mail addresses, or names of local users.
         now: the date of the letter; None for the current time.
+        notice: a line for the top of the letter; empty for none.
     """
     host = socket.gethostname()
     now = localtime(now)
@@ -71,6 +74,8 @@ def compose(
     message["Message-ID"] = make_msgid("greyd", domain=host)
     message["Auto-Submitted"] = "auto-generated"
     text = report_text(context, report)
+    if notice:
+        text = f"{textwrap.fill(notice, TEXT_WIDTH, break_long_words=False)}\n\n{text}"
     message.set_content(text, cte="8bit")
     message.add_alternative(_html(report, host, text), subtype="html", cte="8bit")
     candidates = not_whitelisted(report.candidates, context.settings)
