@@ -25,7 +25,7 @@ def _more(kind: str, factor: float) -> Callable[[Parameters], Parameters]:
 
 
 VARIATIONS: dict[str, Callable[[Parameters], Parameters]] = {
-    "as above": lambda world: world,
+    "the usual guesses": lambda world: world,
     "half the mail of great pools": _more("great pool", 0.5),
     "twice the mail of great pools": _more("great pool", 2),
     "twice as many misconfigured servers": _more("misconfigured", 2),
