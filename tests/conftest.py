@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         module = item.getparent(pytest.Module)
         used = vars(module.obj).values() if module else ()
-        if any(each is commands.run or each is commands.answer_of for each in used):
+        if any(each is commands.run for each in used):
             item.add_marker("commands")
     # The slowest files begin first: otherwise one process ends with them while the others are idle.
     items.sort(key=lambda item: item.get_closest_marker("integration") is None)

@@ -10,7 +10,7 @@ import pytest
 
 from greyd.whitelist.hits import SINCE_KEY, HitCount, hit_key
 from greyd.whitelist.list_names import CLIENTS, RECIPIENTS
-from tests.commands import answer_of, fill, run
+from tests.commands import answer_of, fill, run_here
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +28,9 @@ def files(folder: Path, clients: str = "", recipients: str = "") -> dict[str, st
 
 
 def test_the_lists_that_come_with_greyd_are_clean() -> None:
-    done = run("check-whitelist", "whitelists/whitelist_clients", "whitelists/whitelist_recipients")
+    done = run_here(
+        "check-whitelist", "whitelists/whitelist_clients", "whitelists/whitelist_recipients"
+    )
     assert done.returncode == 0, done.stdout
     assert "no findings" in done.stdout
 
@@ -37,7 +39,7 @@ def test_what_is_found_has_file_line_and_remedy_and_the_status_says_so(tmp_path:
     variables = files(
         tmp_path, "ok.example\n*.example.com\n", "192.0.2.1\nx.example\na.x.example\n"
     )
-    done = run("check-whitelist", **variables)
+    done = run_here("check-whitelist", **variables)
     assert done.returncode == 1
     assert done.stdout.splitlines()[:3] == [
         f'{tmp_path}/whitelist_clients:2: "*.example.com" – never matches: it starts with "*.";'
@@ -53,7 +55,7 @@ def test_what_is_found_has_file_line_and_remedy_and_the_status_says_so(tmp_path:
 
 def test_a_program_gets_the_same(tmp_path: Path) -> None:
     variables = files(tmp_path, "ok.example\n*.example.com\n")
-    done = run("check-whitelist", "--json", **variables)
+    done = run_here("check-whitelist", "--json", **variables)
     assert done.returncode == 1
     answer = json.loads(done.stdout)
     assert (answer["entries"], answer["errors"], answer["notes"]) == (2, 1, 0)
@@ -67,19 +69,19 @@ def test_a_program_gets_the_same(tmp_path: Path) -> None:
 def test_a_file_is_of_the_list_that_its_name_or_an_option_tells(tmp_path: Path) -> None:
     for name in ("my_recipients", "clients", "list"):
         (tmp_path / name).write_text("bob@example.org\n")
-    assert run("check-whitelist", tmp_path / "my_recipients").returncode == 0
-    assert run("check-whitelist", tmp_path / "clients").returncode == 1
-    unclear = run("check-whitelist", tmp_path / "list")
+    assert run_here("check-whitelist", tmp_path / "my_recipients").returncode == 0
+    assert run_here("check-whitelist", tmp_path / "clients").returncode == 1
+    unclear = run_here("check-whitelist", tmp_path / "list")
     assert unclear.returncode == 2
     assert "add --clients, --recipients, --senders," in unclear.stderr
-    assert run("check-whitelist", "--recipients", tmp_path / "list").returncode == 0
-    assert run("check-whitelist", "--clients", tmp_path / "list").returncode == 1
-    assert run("check-whitelist", "--recipients", tmp_path / "clients").returncode == 0
+    assert run_here("check-whitelist", "--recipients", tmp_path / "list").returncode == 0
+    assert run_here("check-whitelist", "--clients", tmp_path / "list").returncode == 1
+    assert run_here("check-whitelist", "--recipients", tmp_path / "clients").returncode == 0
 
 
 def test_a_file_that_can_t_be_read_is_told_and_the_others_are_checked(tmp_path: Path) -> None:
     (tmp_path / "clients").write_text("*.example.com\n")
-    done = run("check-whitelist", tmp_path / "clients", tmp_path / "clients.missing")
+    done = run_here("check-whitelist", tmp_path / "clients", tmp_path / "clients.missing")
     assert done.returncode == 2
     assert "clients.missing: No such file" in done.stderr
     assert "*.example.com" in done.stdout
@@ -87,8 +89,8 @@ def test_a_file_that_can_t_be_read_is_told_and_the_others_are_checked(tmp_path: 
 
 def test_one_list_alone_is_checked_where_an_option_says_so(tmp_path: Path) -> None:
     variables = files(tmp_path, "*.example.com\n", "ok.example\n")
-    assert run("check-whitelist", "--recipients", **variables).returncode == 0
-    assert run("check-whitelist", "--clients", **variables).returncode == 1
+    assert run_here("check-whitelist", "--recipients", **variables).returncode == 0
+    assert run_here("check-whitelist", "--clients", **variables).returncode == 1
 
 
 # Hits -------------------------------------------------------------------------------------------
@@ -125,7 +127,7 @@ def test_each_line_has_its_hits_and_those_without_are_marked(counted: dict[str, 
 
 
 def test_people_see_which_lines_were_never_hit_since_when(counted: dict[str, str]) -> None:
-    done = run("check-whitelist", "--hits", **counted)
+    done = run_here("check-whitelist", "--hits", **counted)
     assert done.returncode == 0
     lines = done.stdout.splitlines()
     assert lines[1].split()[0] == "5"
@@ -138,19 +140,19 @@ def test_people_see_which_lines_were_never_hit_since_when(counted: dict[str, str
 def test_they_are_sorted_by_hits_where_that_is_wanted(counted: dict[str, str]) -> None:
     answer = answer_of("check-whitelist", "--hits", "--sort=hits", **counted)
     assert [each["hits"] for each in answer["entries"]] == [7, 5, 0, 0, 0]
-    assert run("check-whitelist", "--hits", "--sort=x", **counted).returncode == 2
+    assert run_here("check-whitelist", "--hits", "--sort=x", **counted).returncode == 2
 
 
 def test_where_nothing_was_counted_that_is_said(tmp_path: Path) -> None:
     variables = files(tmp_path, "a.example\n")
     fill(f"sqlite:{tmp_path / 'greyd.db'}", {})
-    done = run("check-whitelist", "--hits", **variables)
+    done = run_here("check-whitelist", "--hits", **variables)
     assert "Nothing has been counted yet" in done.stdout
     assert answer_of("check-whitelist", "--hits", **variables)["since"] is None
 
 
 def test_without_a_store_there_are_no_hits_to_tell(tmp_path: Path) -> None:
-    done = run("check-whitelist", "--hits", **files(tmp_path, "a.example\n"))
+    done = run_here("check-whitelist", "--hits", **files(tmp_path, "a.example\n"))
     assert done.returncode == 2
     assert "nothing is stored there" in done.stderr
 
@@ -176,13 +178,13 @@ def test_the_other_lists_are_checked_too(
     tmp_path: Path, option: str | None, name: str, line: str, found: str
 ) -> None:
     (tmp_path / name).write_text(line + "\n")
-    done = run("check-whitelist", *([option] if option else []), tmp_path / name)
+    done = run_here("check-whitelist", *([option] if option else []), tmp_path / name)
     assert done.returncode == 1
     assert found in done.stdout
 
 
 def test_a_file_of_two_lists_is_refused() -> None:
-    done = run("check-whitelist", "--senders", "--clients", "/dev/null")
+    done = run_here("check-whitelist", "--senders", "--clients", "/dev/null")
     assert done.returncode == 2
     assert "--clients and --senders: a file lists either one or the other" in done.stderr
 
@@ -203,7 +205,7 @@ def test_without_a_file_all_lists_are_checked_and_the_tables_shown(tmp_path: Pat
             "a.example;mode=off;delay=5 b.example;delay=300 c.example;delay=60;subdomains=yes"
         ),
     }
-    done = run("check-whitelist", **variables)
+    done = run_here("check-whitelist", **variables)
     assert done.returncode == 1
     lines = done.stdout.splitlines()
     assert lines[0].startswith(f'{tmp_path}/s:2: "*.b.example"')
@@ -223,13 +225,13 @@ def test_without_a_file_all_lists_are_checked_and_the_tables_shown(tmp_path: Pat
     assert "recipient domain c.example and the domains below it: delay 60 s" in said
     assert "9 entries" in said
     assert "3 errors, 4 notes" in said
-    as_json = json.loads(run("check-whitelist", "--json", **variables).stdout)
+    as_json = json.loads(run_here("check-whitelist", "--json", **variables).stdout)
     assert as_json["sender_groups"][0]["name"] == "big"
     assert [each["domain"] for each in as_json["recipient_domains"]] == [
         "a.example", "b.example", "c.example",
     ]  # fmt: skip
     assert as_json["notes"] == 4
-    only = run("check-whitelist", "--senders", **variables)
+    only = run_here("check-whitelist", "--senders", **variables)
     assert "sender group" not in only.stdout
 
 

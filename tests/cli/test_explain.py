@@ -17,7 +17,7 @@ from greyd.rules.keys import request_keys
 from greyd.rules.records import Client, Triplet
 from greyd.rules.reserved_keys import CONTROL_KEY, HITS_PREFIX
 from greyd.whitelist.hits import HitCount
-from tests.commands import content, fill, run
+from tests.commands import content, fill, run_here
 from tests.dns_server import SERVFAIL, dns_server
 from tests.fake_dns import address_of
 
@@ -56,9 +56,11 @@ def ask(
         **variables,
     }
     if zone is None:
-        return run("explain", "--no-dns", *options, given=given, **environment)
+        return run_here("explain", "--no-dns", *options, given=given, **environment)
     with dns_server(zone) as server:
-        return run("explain", *options, given=given, GREYD_RESOLVER=server.address, **environment)
+        return run_here(
+            "explain", *options, given=given, GREYD_RESOLVER=server.address, **environment
+        )
 
 
 def told(place: Path, *options: str, **more: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.commands import fill, run
+from tests.commands import fill, run_here
 from tests.dns_server import SERVFAIL, dns_server
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def test_a_list_out_of_order_is_named_and_not_believed(
 ) -> None:
     fill(f"sqlite:{tmp_path / 'greyd.db'}", {})
     with dns_server(zone) as server:
-        done = run(
+        done = run_here(
             "explain", "--client-address=192.0.2.7", "--client-name=mail.example.com",
             "--reverse-client-name=mail.example.com", "--helo-name=mail.example.com",
             "--sender=a@example.com", "--recipient=b@example.org",

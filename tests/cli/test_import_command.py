@@ -17,7 +17,7 @@ from greyd.config.settings import Settings
 from greyd.config.vocabulary import DAY, HOUR
 from greyd.rules.address import parse_address
 from greyd.rules.keys import request_keys
-from tests.commands import answer_of, content, fill, run
+from tests.commands import answer_of, content, fill, run_here
 from tests.evidence import evidence_for
 
 if TYPE_CHECKING:
@@ -43,7 +43,9 @@ def triplet(first: int, last: int, key: bytes = ALICE) -> bytes:
 
 def imported(folder: Path, given: bytes, *arguments: str, **variables: str) -> Any:
     """Import a dump; returns what the command says."""
-    done = run("import", "-", f"--dbdir={folder}", "--json", *arguments, given=given, **variables)
+    done = run_here(
+        "import", "-", f"--dbdir={folder}", "--json", *arguments, given=given, **variables
+    )
     assert done.returncode in (0, 1), done.stderr
     return json.loads(done.stdout)
 
@@ -73,7 +75,7 @@ def test_what_cannot_be_read_is_counted_and_its_beginning_shown(tmp_path: Path) 
 
 def test_a_dump_that_was_cut_off_is_taken_over_and_told_of(tmp_path: Path) -> None:
     given = triplet(1000, 100).removesuffix(END)
-    done = run("import", "-", f"--dbdir={tmp_path}", given=given)
+    done = run_here("import", "-", f"--dbdir={tmp_path}", given=given)
     assert done.returncode == 1
     assert "DATA=END" in done.stdout
     assert list(stored(tmp_path)) == [ALICE_HERE]
@@ -377,10 +379,10 @@ def test_a_readable_store_is_hashed_on_its_way_into_a_private_server(tmp_path: P
 def test_a_private_store_does_not_come_into_a_readable_server(tmp_path: Path) -> None:
     hashed = {b"/" + b"a" * 40: b"%d" % NOW, b":" + b"b" * 40: b"3,%d" % NOW}
     fill(f"sqlite:{tmp_path / 'old.db'}", hashed)
-    done = run("import", f"sqlite:{tmp_path / 'old.db'}", f"--dbdir={tmp_path}")
+    done = run_here("import", f"sqlite:{tmp_path / 'old.db'}", f"--dbdir={tmp_path}")
     assert done.returncode == 1
     assert stored(tmp_path) == {}
-    told = run(
+    told = run_here(
         "import", f"sqlite:{tmp_path / 'old.db'}", f"--dbdir={tmp_path}", GREYD_PRIVACY="yes"
     )
     assert told.returncode == 0
@@ -405,7 +407,7 @@ def test_what_is_no_source_is_told_in_one_line(tmp_path: Path) -> None:
         str(tmp_path / "greyd.db"): "own store",
         "memory://": "no command can read it",
     }.items():
-        done = run("import", source, f"--dbdir={tmp_path}")
+        done = run_here("import", source, f"--dbdir={tmp_path}")
         assert (done.returncode, done.stdout) == (2, ""), source
         assert said in done.stderr
         assert done.stderr.count("\n") == 1

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from greyd.cli.importing.items import ImportedEntry, SkippedEntry, UnreadableItem
 from greyd.cli.importing.milter_greylist import MilterGreylistDump, is_milter_greylist_dump
 from greyd.config.settings import Settings
-from tests.commands import content, run
+from tests.commands import content, run_here
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,7 +49,7 @@ def dump(*lines: str, count: int | None = None, version: str = "4.6.4") -> str:
 
 
 def imported(folder: Path, text: str, *arguments: str) -> Any:
-    done = run("import", "-", f"--dbdir={folder}", "--json", *arguments, given=text, TZ="UTC")
+    done = run_here("import", "-", f"--dbdir={folder}", "--json", *arguments, given=text, TZ="UTC")
     assert done.returncode in (0, 1), done.stderr
     return json.loads(done.stdout) | {"status": done.returncode}
 

@@ -36,7 +36,7 @@ from greyd.cli.importing.sqlgrey import SqlgreyDatabase
 from greyd.cli.importing.sqlgrey_dump import open_dump
 from greyd.cli.importing.timestamps import parse_time, parse_zone
 from greyd.config.settings import Settings
-from tests.commands import answer_of, content, run
+from tests.commands import answer_of, content, run_here
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -479,14 +479,14 @@ def stored(folder: Path) -> dict[bytes, bytes]:
 )
 def test_a_dump_is_imported_once(tmp_path: Path, options: list[str], zone: tzinfo) -> None:
     arguments = ("import", "-", f"--dbdir={tmp_path}", "--json", *options)
-    done = run(*arguments, given=dump_of(zone), TZ="Europe/Berlin")
+    done = run_here(*arguments, given=dump_of(zone), TZ="Europe/Berlin")
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert told["entries"]["triplets"]["imported"] == told["entries"]["clients"]["imported"] == 1
     assert told["entries"]["clients"]["not_taken_over"] == 1
     assert "1 recipient," in told["remarks"][0]
     assert stored(tmp_path) == WANTED
-    told = json.loads(run(*arguments, given=dump_of(zone), TZ="Europe/Berlin").stdout)
+    told = json.loads(run_here(*arguments, given=dump_of(zone), TZ="Europe/Berlin").stdout)
     assert told["entries"]["triplets"]["unchanged"] == told["entries"]["clients"]["unchanged"] == 1
     assert stored(tmp_path) == WANTED
 
@@ -515,7 +515,7 @@ def test_a_dump_may_be_compressed(tmp_path: Path, compress: Callable[[bytes], by
 def test_truncated_compressed_data_causes_a_warning(tmp_path: Path) -> None:
     source = tmp_path / "dump.gz"
     source.write_bytes(gzip.compress(dump_of(UTC))[:-20])
-    done = run("import", source, f"--dbdir={tmp_path}", TZ="UTC")
+    done = run_here("import", source, f"--dbdir={tmp_path}", TZ="UTC")
     assert done.returncode == 1
     assert f"{source}: damaged" in done.stderr
 
@@ -523,13 +523,15 @@ def test_truncated_compressed_data_causes_a_warning(tmp_path: Path) -> None:
 def test_a_truncated_dump_causes_a_warning(tmp_path: Path) -> None:
     source = tmp_path / "dump"
     source.write_bytes(dump_of(UTC)[:-60])
-    done = run("import", source, f"--dbdir={tmp_path}", TZ="UTC")
+    done = run_here("import", source, f"--dbdir={tmp_path}", TZ="UTC")
     assert done.returncode == 1
     assert "the dump ends too early" in done.stderr
 
 
 def test_a_wrong_time_zone_is_refused_in_one_line(tmp_path: Path) -> None:
-    done = run("import", "-", f"--dbdir={tmp_path}", "--from-timezone=Mars", given=dump_of(UTC))
+    done = run_here(
+        "import", "-", f"--dbdir={tmp_path}", "--from-timezone=Mars", given=dump_of(UTC)
+    )
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "--from-timezone=Mars: expected a time zone" in done.stderr
 
@@ -556,13 +558,13 @@ def test_another_form_is_refused_with_the_way_to_convert_it(
 ) -> None:
     source = tmp_path / "source"
     source.write_bytes(begin)
-    done = run("import", source, f"--dbdir={tmp_path}")
+    done = run_here("import", source, f"--dbdir={tmp_path}")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert said in done.stderr
 
 
 def test_an_empty_standard_input_shows_where_to_look(tmp_path: Path) -> None:
-    done = run("import", "-", f"--dbdir={tmp_path}", given=b"")
+    done = run_here("import", "-", f"--dbdir={tmp_path}", given=b"")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "the command before the pipe printed nothing" in done.stderr
 
@@ -647,6 +649,6 @@ def test_a_damaged_file_is_refused_with_the_way_to_salvage_it(tmp_path: Path, da
         start = 100 if damage == "schema" else 5 * 4096
         data = data[:start] + b"\xff" * 3996 + data[start + 3996 :]
     source.write_bytes(data)
-    done = run("import", source, f"--dbdir={tmp_path / 'new'}")
+    done = run_here("import", source, f"--dbdir={tmp_path / 'new'}")
     assert done.returncode == 2
     assert f"sqlite3 {source} .dump | greyd import -" in done.stderr

@@ -30,7 +30,7 @@ from greyd.rules.evidence import NO_EVIDENCE
 from greyd.store.opening import open_store
 from greyd.whitelist.matcher import ClientWhitelist, RecipientWhitelist, Whitelists
 from tests.benchmarks.provider_pool import PROVIDER, envelope_of, simulate
-from tests.commands import CHECKOUT, environment_without_settings, is_setting, run, run_here
+from tests.commands import CHECKOUT, environment_without_settings, is_setting, run_here
 from tests.dns_server import dns_server
 from tests.mail_log import START, MailLog
 from tests.policy.test_policy import asking
@@ -631,7 +631,7 @@ def test_decisions_that_differ_name_their_cause(log: MailLog, replay: Callable[.
     assert replay(log, greylist="suspicious")["log"]["decisions_different"]["by_decisions"] == [
         {"log": "greylist: new", "today": "pass: not suspicious", "attempts": 2}
     ]
-    done = run("replay", log.written(), GREYD_GREYLIST="suspicious")
+    done = run_here("replay", log.written(), GREYD_GREYLIST="suspicious")
     assert "2: greylist: new in the log, pass: not suspicious today" in done.stdout
 
 
@@ -771,7 +771,7 @@ def test_whitelisted_senders_are_simulated_by_the_log_the_names_and_dns(
 )
 def test_what_can_t_be_done_is_one_line(log: MailLog, words: list[str], said: str) -> None:
     once_waited(log, 0, 310)
-    done = run("replay", log.written(), *words)
+    done = run_here("replay", log.written(), *words)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count("\n") == 1
     assert said in done.stderr
@@ -787,7 +787,7 @@ def test_a_log_without_mail_is_said_to_have_none(tmp_path: Path) -> None:
     path = tmp_path / "mail.log"
     path.write_text("action=greylist, reason=new, client_name=a, client_address=192.0.2.1, "
                     "sender=a@example.com, recipient=b@example.org\n")  # fmt: skip
-    done = run("replay", path)
+    done = run_here("replay", path)
     assert done.returncode == 2
     assert "no decisions of greyd or postgrey, no mail: 1 line has no date" in done.stderr
 
@@ -832,7 +832,7 @@ def test_notes_are_written_if_the_simulation_fails_too(
 def test_people_see_both_side_by_side(log: MailLog) -> None:
     once_waited(log, 0, 100, 310)
     quiet(log, DAY)
-    done = run("replay", log.written(), "--with", "delay=60", TZ="UTC")
+    done = run_here("replay", log.written(), "--with", "delay=60", TZ="UTC")
     assert done.returncode == 0, done.stderr
     shown = [" ".join(line.split()) for line in done.stdout.replace("\xa0", " ").splitlines()]
     assert "2026-11-18 12:00:00 to 2026-11-19 12:00:00: attempts 3, mails 1," in shown[2]
@@ -849,7 +849,7 @@ def test_people_see_both_side_by_side(log: MailLog) -> None:
 def test_names_of_strangers_steer_no_terminal(log: MailLog) -> None:
     log.decided(0, "greylist, reason=new", name="unknown", address="\x1b[31m192.0.2.7")
     log.decided(DAY, "greylist, reason=new", "\x1b[31m@spam.example")
-    done = run("replay", log.written(), "--with", "delay=60")
+    done = run_here("replay", log.written(), "--with", "delay=60")
     assert done.returncode == 0
     assert "\x1b" not in done.stdout
 

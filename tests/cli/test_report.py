@@ -26,7 +26,7 @@ from greyd.cli.report.text import SORT_COLUMNS
 from greyd.cli.report.times.time_span import TimeSpan
 from greyd.config.settings import Settings
 from greyd.maillog.decisions import LoggedDecision
-from tests.commands import answer_of, run, run_here
+from tests.commands import answer_of, run_here
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,7 +75,7 @@ def shown(folder: Path, *texts: str, options: tuple[str, ...] = ()) -> str:
     """Return what people see, with one space for each gap."""
     path = folder / "mail.log"
     path.write_text("".join(texts))
-    done = run("report", path, *options, **IN_UTC)
+    done = run_here("report", path, *options, **IN_UTC)
     assert done.returncode == 0, done.stderr
     return "\n".join(" ".join(line.split()) for line in done.stdout.splitlines())
 
@@ -452,7 +452,7 @@ def test_what_can_not_be_done_is_said_in_one_line(
     tmp_path: Path, options: list[str], text: str
 ) -> None:
     (tmp_path / "mail.log").write_text(decided(0))
-    done = run("report", tmp_path / "mail.log", *options)
+    done = run_here("report", tmp_path / "mail.log", *options)
     assert done.returncode == 2
     assert text in done.stderr
     assert done.stderr.count("\n") == 1
@@ -461,7 +461,7 @@ def test_what_can_not_be_done_is_said_in_one_line(
 def test_a_log_without_decisions_is_answered_no(tmp_path: Path) -> None:
     path = tmp_path / "mail.log"
     path.write_text("Mar 1 00:00:00 mx1 postfix/smtpd[1]: connect from unknown[192.0.2.1]\n")
-    done = run("report", path)
+    done = run_here("report", path)
     assert (done.returncode, done.stdout) == (1, "")
     assert f"no decision of greyd or postgrey in {path}: looked for lines" in done.stderr
 
@@ -469,7 +469,7 @@ def test_a_log_without_decisions_is_answered_no(tmp_path: Path) -> None:
 def test_a_log_with_decisions_at_other_times_is_answered_no(tmp_path: Path) -> None:
     path = tmp_path / "mail.log"
     path.write_text(decided(0))
-    done = run("report", path, "--since=2026-05-01")
+    done = run_here("report", path, "--since=2026-05-01")
     assert done.returncode == 1
     assert "the log's only decision is outside --since and --until" in done.stderr
 
@@ -501,7 +501,7 @@ def test_where_there_is_no_usual_log_it_says_what_to_name(
 
 
 def test_standard_input_is_read(tmp_path: Path) -> None:
-    done = run("report", "-", "--json", given=decided(0) + decided(1))
+    done = run_here("report", "-", "--json", given=decided(0) + decided(1))
     assert json.loads(done.stdout)["requests"] == 2
 
 
@@ -537,7 +537,7 @@ def test_privacy_does_not_hide_what_a_log_says(tmp_path: Path) -> None:
 def page(folder: Path, *texts: str) -> str:
     path = folder / "mail.log"
     path.write_text("".join(texts))
-    done = run("report", path, f"--html={folder / 'page.html'}", **IN_UTC)
+    done = run_here("report", path, f"--html={folder / 'page.html'}", **IN_UTC)
     assert done.returncode == 0, done.stderr
     return (folder / "page.html").read_text().replace("\u00a0", " ")
 
@@ -559,7 +559,7 @@ def test_a_page_that_is_there_keeps_its_permissions(tmp_path: Path) -> None:
 def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "mail.log").write_text(decided(0))
     os.mkfifo(tmp_path / "page.html")
-    done = run("report", tmp_path / "mail.log", f"--html={tmp_path / 'page.html'}")
+    done = run_here("report", tmp_path / "mail.log", f"--html={tmp_path / 'page.html'}")
     assert done.returncode == 2
     assert "page.html: not a regular file" in done.stderr
     assert (tmp_path / "page.html").is_fifo()
@@ -585,7 +585,7 @@ def test_the_page_escapes_what_strangers_send(tmp_path: Path) -> None:
 def test_the_page_begins_with_the_summary_that_the_text_begins_with(tmp_path: Path) -> None:
     lines = (decided(0), decided(0, sender="lost@example.net"), decided(400, "triplet found"))
     shown = page(tmp_path, *lines)
-    text = run("report", tmp_path / "mail.log", **IN_UTC).stdout
+    text = run_here("report", tmp_path / "mail.log", **IN_UTC).stdout
     summary = text.partition("\n\n")[0].replace("\u00a0", " ").splitlines()
     assert summary
     places = [shown.index(f"<p>{escape(each)}</p>") for each in summary]
@@ -708,11 +708,11 @@ def test_the_shadow_is_compared_with_what_became_of_the_mail(tmp_path: Path) -> 
         "kept_out": 2,
         "newly_delayed": 1,
     }
-    text = run("report", log, **IN_UTC).stdout
+    text = run_here("report", log, **IN_UTC).stdout
     assert "2 of 3 delayed good mails would not have waited." in text
     assert "1 of 3 mails that never came back would have been let in at once" in text
     page = tmp_path / "page.html"
-    run("report", log, f"--html={page}", **IN_UTC)
+    run_here("report", log, f"--html={page}", **IN_UTC)
     assert "2 of 3 delayed good mails" in page.read_text()
 
 
@@ -720,7 +720,7 @@ def test_without_a_shadow_the_report_does_not_mention_one(tmp_path: Path) -> Non
     log = tmp_path / "mail.log"
     log.write_text(decided(0))
     assert answer_of("report", log, **IN_UTC)["shadow"] is None
-    assert "shadow" not in run("report", log, **IN_UTC).stdout.lower()
+    assert "shadow" not in run_here("report", log, **IN_UTC).stdout.lower()
 
 
 # Forms of logs ------------------------------------------------------------------------------------
@@ -790,7 +790,7 @@ def test_since_and_until_choose_among_postfixs_lines(tmp_path: Path) -> None:
     texts = [rejected(0), rejected(DAY), rejected(2 * DAY)]
     found = report(tmp_path, *texts, options=("--since=2026-03-03", "--until=2026-03-04"))
     assert found["requests"] == 1
-    done = run("report", tmp_path / "mail.log", "--since=2026-05-01")
+    done = run_here("report", tmp_path / "mail.log", "--since=2026-05-01")
     assert done.returncode == 1
     assert "all 3 attempts in the log are outside --since and --until" in done.stderr
 
@@ -811,7 +811,7 @@ def test_an_empty_report_states_what_the_log_contains(
 ) -> None:
     path = tmp_path / "mail.log"
     path.write_text(content)
-    done = run("report", "--json", path)
+    done = run_here("report", "--json", path)
     assert done.returncode == 1
     assert f"no decision of greyd or postgrey in {path}: looked for" in done.stderr
     assert what in done.stderr
@@ -824,9 +824,9 @@ def test_unread_lines_and_files_are_shown_in_text_json_and_html(tmp_path: Path) 
     archive.write_bytes(b"PK\x03\x04abc")
     path, page = tmp_path / "mail.log", tmp_path / "page.html"
     path.write_text(decided(0) + odd + decided(1) + "a action" + "x" * 20_000 + "\n")
-    as_text = run("report", path, archive, **IN_UTC)
-    as_json = run("report", "--json", path, archive, **IN_UTC)
-    as_page = run("report", f"--html={page}", path, archive, **IN_UTC)
+    as_text = run_here("report", path, archive, **IN_UTC)
+    as_json = run_here("report", "--json", path, archive, **IN_UTC)
+    as_page = run_here("report", f"--html={page}", path, archive, **IN_UTC)
     assert {as_text.returncode, as_json.returncode, as_page.returncode} == {2}
     example = "spamd[9]: <b> action=greylist, reason=%1Bnew"
     assert "1 line mentions a decision, but in a form that greyd cannot read" in as_text.stdout
@@ -846,7 +846,7 @@ def test_a_damaged_file_is_reported_up_to_the_damage(tmp_path: Path) -> None:
     path = tmp_path / "mail.log.gz"
     texts = "".join(decided(each, recipient=f"{each}@example.org") for each in range(5000))
     path.write_bytes(gzip.compress(texts.encode())[:-2000])
-    done = run("report", "--json", path, **IN_UTC)
+    done = run_here("report", "--json", path, **IN_UTC)
     found = json.loads(done.stdout)
     assert (done.returncode, [each["file"] for each in found["not_read"]["files"]]) == (
         0,

@@ -11,7 +11,7 @@ import pytest
 from greyd.config.settings import Settings
 from greyd.rules.correspondence.keys import correspondence_key
 from greyd.rules.reserved_keys import SHADOW_PREFIX
-from tests.commands import answer_of, fill, run
+from tests.commands import answer_of, fill, run_here
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,14 +60,14 @@ def test_no_command_shows_an_entry_of_the_shadow(tmp_path: Path) -> None:
         ["list", "--client=198.51.100.7"],
         ["show", "198.51.100.7"],
     ):
-        done = run(*words, store)
+        done = run_here(*words, store)
         assert (done.returncode, done.stdout) == (1, ""), words
-    stats = run("stats", store, "--server=127.0.0.1:9", "--json")
+    stats = run_here("stats", store, "--server=127.0.0.1:9", "--json")
     counts = json.loads(stats.stdout)["store"]["entries"]
     assert counts["triplets"] == {"waiting": 1, "passed": 0, "never_returned": 0}
     assert (counts["clients"], counts["identities"], counts["correspondences"]) == (1, 1, 1)
     assert counts["unreadable"] == 0
-    done = run("release", "--sender=example.net", store)
+    done = run_here("release", "--sender=example.net", store)
     assert done.returncode == 1
 
 
@@ -77,7 +77,7 @@ def test_an_import_leaves_them_out(tmp_path: Path) -> None:
         folder.mkdir()
     store_with_shadow(source)
     into = f"--store=sqlite:{target / 'greyd.db'}"
-    done = run("import", str(source / "greyd.db"), into)
+    done = run_here("import", str(source / "greyd.db"), into)
     assert done.returncode == 0, done.stderr
     assert listed_keys(into) == {key.decode() for key in OWN}
     assert stored_count(into) == len(OWN) + 1  # and the import's own action

@@ -20,7 +20,7 @@ from greyd.monitoring.stats_client import FetchedStats, MetricsAddress
 from greyd.rules.reasons import Reason
 from greyd.rules.transaction import Record
 from tests.cli.test_tally import SETTINGS, keys_of
-from tests.commands import fill, run
+from tests.commands import fill, run_here
 from tests.monitoring.test_stats import Server
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def store(tmp_path: Path) -> str:
 
 
 def told(*arguments: str, status: int = 0, **variables: str) -> Any:
-    done = run(*arguments, "--json", **variables)
+    done = run_here(*arguments, "--json", **variables)
     assert done.returncode == status, done.stderr
     return json.loads(done.stdout)
 
@@ -63,14 +63,14 @@ def test_without_a_server_the_store_is_shown(store: str) -> None:
     assert (
         0 < shown["answers_within_seconds"]["median"] <= shown["answers_within_seconds"]["slowest"]
     )
-    done = run("stats", store, GREYD_METRICS="0")
+    done = run_here("stats", store, GREYD_METRICS="0")
     assert (done.returncode, len(done.stderr.splitlines())) == (0, 1)
     assert "--metrics=0" in done.stderr
     assert "triplets: 599 waiting, 0 passed, 0 never returned" in done.stdout
 
 
 def test_a_server_that_is_away_is_a_line_and_the_rest_is_shown(store: str) -> None:
-    done = run("stats", store, "--server=http://127.0.0.1:1")
+    done = run_here("stats", store, "--server=http://127.0.0.1:1")
     assert done.returncode == 1
     assert "http://127.0.0.1:1: connection refused" in done.stdout
     assert "triplets: 599 waiting" in done.stdout
@@ -88,19 +88,19 @@ def test_of_the_store_so_much_is_looked_at_as_is_wanted(store: str) -> None:
 
 
 def test_where_nothing_can_be_shown_that_is_the_status() -> None:
-    done = run("stats", "--store=sqlite:/nonexistent/x.db", GREYD_METRICS="0")
+    done = run_here("stats", "--store=sqlite:/nonexistent/x.db", GREYD_METRICS="0")
     assert done.returncode == 2
     assert "nothing is stored there" in done.stdout
 
 
 def test_with_privacy_nobody_is_named(store: str) -> None:
-    done = run("stats", store, GREYD_METRICS="0", GREYD_PRIVACY="1")
+    done = run_here("stats", store, GREYD_METRICS="0", GREYD_PRIVACY="1")
     assert "with --privacy the store contains only hashes" in done.stdout
     assert "192.0.2" not in done.stdout
 
 
 def test_top_writes_a_line_of_json_for_each_refresh(store: str) -> None:
-    done = run("top", store, "--every=1s", "--count=2", GREYD_METRICS="127.0.0.1:1")
+    done = run_here("top", store, "--every=1s", "--count=2", GREYD_METRICS="127.0.0.1:1")
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(lines) == 2
@@ -111,7 +111,7 @@ def test_top_writes_a_line_of_json_for_each_refresh(store: str) -> None:
 
 @pytest.mark.parametrize("every", ["0s", "soon", "2w"])
 def test_top_refuses_a_pace_that_is_none(store: str, every: str) -> None:
-    done = run("top", store, f"--every={every}", "--count=1", GREYD_METRICS="0")
+    done = run_here("top", store, f"--every={every}", "--count=1", GREYD_METRICS="0")
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
 
 

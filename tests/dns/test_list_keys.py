@@ -21,7 +21,7 @@ from greyd.dns.resolver import Resolver
 from greyd.dns.sources.monitor import SourceMonitor
 from greyd.monitoring.metrics import Metrics, exposition
 from greyd.redaction import excerpt
-from tests.commands import fill, run
+from tests.commands import fill, run_here
 from tests.dns_server import SERVFAIL, Zone, dns_server
 from tests.fake_dns import address_of
 
@@ -118,7 +118,7 @@ def test_only_the_queries_have_the_key(
 def test_the_commands_do_not_show_the_key(key_file: Path, tmp_path: Path) -> None:
     fill(f"sqlite:{tmp_path / 'greyd.db'}", {})
     with dns_server({f"*.{QUERIED}": ["300 A 127.255.255.254"]}) as server:
-        done = run(
+        done = run_here(
             "explain",
             "--client-address=192.0.2.7",
             "--client-name=mail.example.com",

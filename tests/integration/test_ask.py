@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.commands import answer_of, run
+from tests.commands import answer_of, run_here
 from tests.processes import free_port, greyd, wait_until
 
 if TYPE_CHECKING:
@@ -33,9 +33,17 @@ def server(tmp_path: Path) -> Iterator[Running]:
 
 def asked(server: Running, *words: str | Path, given: str | bytes = "") -> list[str]:
     """Ask the server; returns the lines of the answer."""
-    done = run("ask", f"--server=127.0.0.1:{server.port}", *words, given=given)
+    done = run_here("ask", f"--server=127.0.0.1:{server.port}", *words, given=given)
     assert (done.returncode, errors(done)) == (0, [])
     return done.stdout.splitlines()
+
+
+def logs(server: Running, *texts: str) -> None:
+    """Wait until a line of the server's log has all texts: it writes several lines at once."""
+    wait_until(
+        lambda: any(all(text in line for text in texts) for line in server.log().splitlines()),
+        f"a line with {texts}",
+    )
 
 
 def errors(done: subprocess.CompletedProcess[str]) -> list[str]:
@@ -49,9 +57,9 @@ def test_without_options_it_waits_and_is_let_in_after_the_delay(server: Running)
     assert WAITS.match(first)
     wait_until(lambda: asked(server)[0].startswith("action=PREPEND X-Greylist: delayed"), "a pass")
     assert asked(server) == ["action=DUNNO"]
-    log = server.log()
-    assert "client_name=mail.example.com, client_address=192.0.2.7" in log
-    assert "sender=alice@example.com, recipient=bob@example.org" in log
+    logs(
+        server, "client_name=mail.example.com, client_address=192.0.2.7", "sender=alice@example.com"
+    )
 
 
 def test_options_say_who_asks(server: Running) -> None:
@@ -59,9 +67,7 @@ def test_options_say_who_asks(server: Running) -> None:
     assert asked(server, "--sasl-username=alice") == ["action=DUNNO"]
     options = ["--client-address=2001:db8::7", "--sender=", "--recipient=carol@example.net"]
     assert WAITS.match(asked(server, *options)[0])
-    line = server.log().splitlines()[-1]
-    assert "client_address=2001:db8::7" in line
-    assert "recipient=carol@example.net" in line
+    logs(server, "client_address=2001:db8::7", "recipient=carol@example.net")
 
 
 REQUESTS = """\
@@ -85,7 +91,7 @@ def test_a_file_holds_requests_as_postfix_sends_them(server: Running, tmp_path: 
     passes, waits = asked(server, file)
     assert passes == "action=DUNNO"
     assert WAITS.match(waits)
-    assert "sender=a=b@example.com" in server.log()
+    logs(server, "sender=a=b@example.com")
     # On standard input, with the ends of lines of another system, and with an option besides.
     text = REQUESTS.replace("\n", "\r\n")
     assert asked(server, "-", "--client-name=mx.white.example", given=text) == ["action=DUNNO"] * 2
@@ -106,12 +112,12 @@ def test_the_server_may_be_named_as_in_main_cf_or_in_the_settings(
         f"inet:127.0.0.1:{port}", f"inet:localhost:{port}", str(port), f"localhost:{port}",
         f"*:{port}", f"unix:{tmp_path}/socket", f"{tmp_path}/socket",
     ):  # fmt: skip
-        done = run("ask", f"--server={name}", "--sasl-username=alice")
+        done = run_here("ask", f"--server={name}", "--sasl-username=alice")
         assert (done.returncode, done.stdout, errors(done)) == (0, "action=DUNNO\n", []), name
     config = tmp_path / "greyd.toml"
     # Nobody listens on the first of them.
     config.write_text(f'inet = ["127.0.0.1:{free_port()}", "127.0.0.1:{port}"]\n')
-    done = run("ask", f"--config={config}", "--sasl-username=alice")
+    done = run_here("ask", f"--config={config}", "--sasl-username=alice")
     assert (done.returncode, done.stdout, errors(done)) == (0, "action=DUNNO\n", [])
 
 
@@ -137,7 +143,7 @@ def test_what_can_not_be_asked_is_told_in_one_line(
     tmp_path: Path, words: list[str], given: str, line: str
 ) -> None:
     filled = {"free": free_port(), "folder": tmp_path}
-    done = run("ask", *(word.format(**filled) for word in words), given=given)
+    done = run_here("ask", *(word.format(**filled) for word in words), given=given)
     assert (done.returncode, done.stdout) == (2, "")
     (said,) = errors(done)
     assert said.startswith("greyd: " + line.format(**filled))
@@ -145,7 +151,7 @@ def test_what_can_not_be_asked_is_told_in_one_line(
 
 def test_a_server_that_is_none_is_told_in_one_line(tmp_path: Path) -> None:
     with greyd(tmp_path, f"--metrics=127.0.0.1:{(port := free_port())}"):
-        done = run("ask", f"--server=127.0.0.1:{port}", "--json")
+        done = run_here("ask", f"--server=127.0.0.1:{port}", "--json")
     assert (done.returncode, done.stdout) == (2, "")
     (said,) = errors(done)
     assert said.startswith(f"greyd: 127.0.0.1:{port}: ")

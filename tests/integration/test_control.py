@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.commands import answer_of, content, run
+from tests.commands import answer_of, content, run_here
 from tests.dns_server import dns_server
 from tests.processes import PolicyClient, free_port, greyd, redis_server, request, wait_until
 
@@ -74,9 +74,9 @@ def test_nothing_to_release_is_status_1_and_nobody_named_is_status_2(
 ) -> None:
     with greyd(tmp_path, store) as server:
         assert ask(server) == "wait"
-        done = run("release", "--client=203.0.113.1", store)
+        done = run_here("release", "--client=203.0.113.1", store)
         assert (done.returncode, done.stdout) == (1, "no matching mail waits\n")
-        done = run("release", store)
+        done = run_here("release", store)
         assert done.returncode == 2
         assert "--client, --sender or --recipient" in done.stderr
         assert ask(server) == "wait"
@@ -104,7 +104,7 @@ def test_under_privacy_only_one_exact_triplet_can_be_released(store: str, tmp_pa
     private = {"GREYD_PRIVACY": "yes"}
     with greyd(tmp_path, store, "--privacy") as server:
         assert ask(server) == "wait"
-        done = run("release", "--recipient=bob@example.org", store, **private)
+        done = run_here("release", "--recipient=bob@example.org", store, **private)
         assert done.returncode == 2
         assert "the store contains only hashes" in done.stderr
         exact = ["--client=192.0.2.7", "--sender=alice@example.com", "--recipient=bob@example.org"]
@@ -152,7 +152,7 @@ def test_awaited_mail_passes_while_the_window_is_open(store: str, tmp_path: Path
 def test_a_window_that_is_none_is_refused_in_a_line(
     arguments: list[str], said: str, tmp_path: Path
 ) -> None:
-    done = run("expect", *arguments, "--dbdir", tmp_path)
+    done = run_here("expect", *arguments, "--dbdir", tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     (line,) = done.stderr.splitlines()
     assert line.startswith("greyd: ")
@@ -239,7 +239,7 @@ def test_everything_about_an_address_is_forgotten(store: str, tmp_path: Path) ->
         assert b"bob" not in b" ".join([*left, *left.values()])
         assert any(b"dan@example.org" in key for key in left)
         has_said(server, "forgot 5 entries, by ")
-        assert run("forget", "--address=bob@example.org", store).returncode == 1
+        assert run_here("forget", "--address=bob@example.org", store).returncode == 1
 
 
 @pytest.mark.parametrize(
@@ -293,10 +293,10 @@ def test_under_privacy_an_exact_triplet_or_a_client_is_forgotten(tmp_path: Path)
         assert ask(server) == "wait"
         time.sleep(1.1)
         assert ask(server) == "pass"
-        done = run("forget", "--address=bob@example.org", **private)
+        done = run_here("forget", "--address=bob@example.org", **private)
         assert done.returncode == 2
         assert "hashes" in done.stderr
-        assert run("forget", "--sender=alice@example.com", **private).returncode == 2
+        assert run_here("forget", "--sender=alice@example.com", **private).returncode == 2
         assert answer_of("forget", "--client=192.0.2.7", **private)["client"] == 1
         exact = ["--client=192.0.2.7", "--sender=alice@example.com", "--recipient=bob@example.org"]
         assert answer_of("forget", *exact, **private)["triplet"] == 1
@@ -304,11 +304,11 @@ def test_under_privacy_an_exact_triplet_or_a_client_is_forgotten(tmp_path: Path)
 
 
 def test_a_store_that_is_not_there_is_said_in_a_line(tmp_path: Path) -> None:
-    done = run("release", "--client=192.0.2.1", "--dbdir", tmp_path)
+    done = run_here("release", "--client=192.0.2.1", "--dbdir", tmp_path)
     assert done.returncode == 2
     assert done.stderr.startswith(f"greyd: sqlite:{tmp_path}/greyd.db: nothing is stored there")
-    done = run("mode", "off", "--store=redis://:geheim@127.0.0.1:1/0")
+    done = run_here("mode", "off", "--store=redis://:geheim@127.0.0.1:1/0")
     assert done.returncode == 2
     assert "127.0.0.1:1" in done.stderr
     assert "geheim" not in done.stderr
-    assert run("mode", "off", "--store=memory://").returncode == 2
+    assert run_here("mode", "off", "--store=memory://").returncode == 2

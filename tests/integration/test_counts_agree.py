@@ -14,7 +14,7 @@ from greyd.config.settings import Settings
 from greyd.config.vocabulary import DAY
 from greyd.rules.keys import Keys, request_keys
 from greyd.rules.records import Triplet
-from tests.commands import fill, run
+from tests.commands import fill, run_here
 from tests.evidence import evidence_for
 from tests.fake_dns import address_of
 from tests.integration.lives import get, ready
@@ -145,14 +145,14 @@ def test_all_count_the_same_from_the_servers_settings(tmp_path: Path, scenario: 
     records = records_of(scenario)
     if scenario.is_imported:
         fill(f"sqlite:{tmp_path / 'old.db'}", records)
-        assert run("import", str(tmp_path / "old.db"), f"--store={url}").returncode == 0
+        assert run_here("import", str(tmp_path / "old.db"), f"--store={url}").returncode == 0
     else:
         fill(url, records)
     place = {"GREYD_RUN_DIR": str(tmp_path)}
 
     # No option of the server is given to the commands.
     def told(*arguments: str) -> Any:
-        done = run(*arguments, "--json", **place)
+        done = run_here(*arguments, "--json", **place)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
@@ -218,7 +218,7 @@ def test_a_report_gives_mail_up_when_the_store_does(
     (log := tmp_path / "mail.log").write_text(
         log_of({name: ENTRIES[name] for name in names}, int(time.time()))
     )
-    done = run("report", str(log), "--json", GREYD_DELAY=delay)
+    done = run_here("report", str(log), "--json", GREYD_DELAY=delay)
     assert done.returncode == 0, done.stderr
     contacts = json.loads(done.stdout)["first_contacts"]
     assert contacts["never_returned"] == never_returned

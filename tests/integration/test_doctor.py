@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from redis import Redis
 
-from tests.commands import run, run_here
+from tests.commands import run_here
 from tests.integration.postfix import MASTER_CF, Client, attempt, postfix
 from tests.integration.prometheus import prometheus_of
 from tests.integration.test_redis_roles import sentinel
@@ -126,7 +126,7 @@ class Look:
 
 
 def look(
-    place: Place, *options: str, postfix_folder: Path | None = None, runner: Runner = run
+    place: Place, *options: str, postfix_folder: Path | None = None, runner: Runner = run_here
 ) -> Look:
     """Call the doctor; without a folder Postfix's part is left out.
 
@@ -167,7 +167,7 @@ def write_postfix(folder: Path, main: str, master: str) -> None:
 
 def advice(place: Place, *options: str) -> str:
     """Return what ``greyd postfix-config`` prints."""
-    done = run("postfix-config", f"--config={place.config}", *options)
+    done = run_here("postfix-config", f"--config={place.config}", *options)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -239,8 +239,8 @@ def test_postfix_accepts_the_recommended_lines_and_the_doctor_finds_no_fault(
 
 def test_without_json_the_verdict_comes_first_and_what_is_fine_is_a_count(place: Place) -> None:
     with place.served():
-        short = run("doctor", f"--config={place.config}").stdout
-        whole = run("doctor", f"--config={place.config}", "-v").stdout
+        short = run_here("doctor", f"--config={place.config}").stdout
+        whole = run_here("doctor", f"--config={place.config}", "-v").stdout
     assert re.match("Problems found: |Working, with |No problems found|All is well", short)
     assert re.search(r"^\d+ ok, \d+ hints? \(-v shows them\)\.$", short, re.MULTILINE)
     assert "its counters have counted" not in short
@@ -418,7 +418,7 @@ def test_the_faults_of_a_redis_are_found(place: Place, tmp_path: Path) -> None:
             assert look(place).states["store: closed to others"] == "error"
             redis.config_set("requirepass", "geheim")
             place.write(store=f"redis://:geheim@127.0.0.1:{server.port}/0")
-            done = run("doctor", f"--config={place.config}")
+            done = run_here("doctor", f"--config={place.config}")
             assert "geheim" not in done.stdout + done.stderr
             assert look(place).states["store: closed to others"] == "ok"
         place.write(store=f"redis://127.0.0.1:{server.port}/0")
@@ -657,7 +657,7 @@ def test_a_folder_without_main_cf_is_an_error(place: Place, tmp_path: Path) -> N
 
 def test_invalid_settings_end_the_command(place: Place) -> None:
     place.config.write_text("delay = 'soon'\n")
-    done = run("doctor", f"--config={place.config}", f"--dbdir={place.folder / 'db'}")
+    done = run_here("doctor", f"--config={place.config}", f"--dbdir={place.folder / 'db'}")
     assert (done.returncode, done.stdout) == (2, "")
     assert "delay" in done.stderr
 

@@ -10,7 +10,7 @@ from redis import Redis
 
 from greyd.config.settings import Settings
 from greyd.rules.keys import request_keys
-from tests.commands import fill, run
+from tests.commands import fill, run_here
 from tests.fake_dns import address_of
 from tests.processes import redis_server
 
@@ -52,7 +52,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 def warnings(*arguments: str, **variables: str) -> list[str]:
     """Return the warnings of a command, whose other messages do not matter here."""
-    done = run(*arguments, GREYD_METRICS="0", **variables)
+    done = run_here(*arguments, GREYD_METRICS="0", **variables)
     assert "Traceback" not in done.stderr
     return [line for line in done.stderr.splitlines() if "has no entry" in line]
 
@@ -109,7 +109,7 @@ def test_hashes_and_other_forms_of_keys_are_found_too(
 
 def test_greyds_own_records_are_not_entries(server: Running) -> None:
     url = f"redis://127.0.0.1:{server.port}/5"
-    run("mode", "off", "--for=1m", f"--store={url}", GREYD_METRICS="0")
+    run_here("mode", "off", "--for=1m", f"--store={url}", GREYD_METRICS="0")
     assert len(warnings("stats", f"--store={url}")) == 1
 
 
@@ -134,5 +134,5 @@ def test_a_user_without_the_right_to_search_gets_no_warning_and_no_error(server:
             "ACL", "SETUSER", "few", "on", ">secret", "~*", "+@all", "-scan", "-info"
         )
     url = f"redis://few:secret@127.0.0.1:{server.port}/11"
-    done = run("mode", "on", "--for=1m", f"--store={url}", GREYD_METRICS="0")
+    done = run_here("mode", "on", "--for=1m", f"--store={url}", GREYD_METRICS="0")
     assert (done.returncode, "has no entry" in done.stderr) == (0, False), done.stderr

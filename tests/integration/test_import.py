@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.commands import CHECKOUT, answer_of, content, fill, run
+from tests.commands import CHECKOUT, answer_of, content, fill, run_here
 from tests.integration.lives import has_said
 from tests.processes import (
     PolicyClient,
@@ -210,7 +210,7 @@ def test_a_longer_delay_here_makes_nobody_wait_who_has_waited_there(tmp_path: Pa
 def test_a_running_postgrey_is_imported_with_a_warning(tmp_path: Path) -> None:
     with postgrey(tmp_path) as server:
         ask(server, MAILS[0], NOW)
-        done = run("import", tmp_path / "postgrey-db", f"--dbdir={tmp_path}")
+        done = run_here("import", tmp_path / "postgrey-db", f"--dbdir={tmp_path}")
         assert done.returncode == 1
         assert "postgrey is running" in done.stderr
         assert ask(server, MAILS[0], NOW + 400) == "PREPEND"
@@ -223,7 +223,7 @@ def test_networks_of_another_width_are_told_of(tmp_path: Path) -> None:
             mail = {**MAILS[0], "client_address": f"10.{number}.7.9"}
             ask(server, mail, NOW)
         stop(server, signal.SIGTERM)
-    done = run("import", tmp_path / "postgrey-db", f"--dbdir={tmp_path}")
+    done = run_here("import", tmp_path / "postgrey-db", f"--dbdir={tmp_path}")
     assert done.returncode == 1
     assert "--ipv4cidr=16" in done.stderr
 
@@ -232,7 +232,7 @@ def test_private_databases_need_a_private_server(tmp_path: Path) -> None:
     with postgrey(tmp_path, "--privacy") as server:
         ask(server, MAILS[0], NOW)
         stop(server, signal.SIGTERM)
-    done = run("import", tmp_path / "postgrey-db", f"--dbdir={tmp_path}")
+    done = run_here("import", tmp_path / "postgrey-db", f"--dbdir={tmp_path}")
     assert done.returncode == 1
     assert "--privacy" in done.stdout
     assert b"/" not in b"".join(
@@ -269,7 +269,7 @@ def test_a_dump_on_standard_input_is_as_good(tmp_path: Path) -> None:
     ]
     other = tmp_path / "other"
     other.mkdir()
-    done = run("import", "-", f"--dbdir={other}", given=b"".join(dumps))
+    done = run_here("import", "-", f"--dbdir={other}", given=b"".join(dumps))
     assert done.returncode == 0, done.stderr
     assert _times(other) == _times(tmp_path)
     assert whole["entries"]["clients"]["imported"] > 0
@@ -432,7 +432,7 @@ def test_a_store_moves_to_another_with_all_that_it_holds(tmp_path: Path) -> None
             for key, value in content(f"sqlite:{tmp_path / 'back.db'}").items()
             if key != b"control"
         } == expected
-        same = run("import", url, f"--store={url}")
+        same = run_here("import", url, f"--store={url}")
         assert same.returncode == 2
         assert "own store" in same.stderr
 
@@ -442,12 +442,12 @@ def test_the_hashes_of_rspamds_greylisting_are_not_entries(tmp_path: Path) -> No
         url = f"redis://127.0.0.1:{redis.port}/0"
         keys = {b"b" + b"y345h769" * 2 + b"ybnd": b"%d" % NOW, b"myb1ndrfg8ejkmcpqxot1": b"1.5"}
         fill(url, {**keys, b"mybndrfg8ejkmcpqxot1u": b"%d" % NOW}, key_prefix="rg")
-        done = run("import", url, f"--dbdir={tmp_path}")
+        done = run_here("import", url, f"--dbdir={tmp_path}")
         assert (done.returncode, done.stdout) == (2, "")
         (line,) = done.stderr.splitlines()
         assert "keys of rspamd's greylisting" in line
         assert "greyd mode learn" in line
-        told = run("import", url, f"--dbdir={tmp_path}", "--from-key-prefix=rg", "--json")
+        told = run_here("import", url, f"--dbdir={tmp_path}", "--from-key-prefix=rg", "--json")
         assert json.loads(told.stdout)["not_taken_over"][0]["count"] == 2
         # Beside greyd's own entries they are not in the way.
         fill(url, {b"{192.0.2.0}:192.0.2.7": b"4,%d" % NOW})
@@ -470,7 +470,7 @@ def _content(url: str, prefix: str) -> dict[bytes, bytes]:
 
 def test_the_servers_own_file_is_no_source(tmp_path: Path) -> None:
     fill(f"sqlite:{tmp_path / 'greyd.db'}", {b"{192.0.2.0}:192.0.2.7": b"4,%d" % NOW})
-    done = run("import", f"sqlite:{tmp_path / 'greyd.db'}", f"--dbdir={tmp_path}")
+    done = run_here("import", f"sqlite:{tmp_path / 'greyd.db'}", f"--dbdir={tmp_path}")
     assert done.returncode == 2
     assert "own store" in done.stderr
 
@@ -493,7 +493,7 @@ def test_what_is_no_source_is_refused_in_a_line(
     source = tmp_path / "source"
     if made is not None:
         source.write_bytes(made)
-    done = run("import", source, f"--dbdir={tmp_path}")
+    done = run_here("import", source, f"--dbdir={tmp_path}")
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert said in line
@@ -523,7 +523,7 @@ def test_what_is_no_folder_of_postgreys_is_refused_in_a_line_with_or_without_db5
     folder.mkdir()
     if make is not None:
         make(folder / "postgrey.db")
-    done = run("import", folder, f"--dbdir={tmp_path}")
+    done = run_here("import", folder, f"--dbdir={tmp_path}")
     assert (done.returncode, done.stdout) == (2, "")
     (line,) = done.stderr.splitlines()
     assert line.startswith("greyd: " + said.format(folder=folder))

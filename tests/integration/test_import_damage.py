@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.commands import run
+from tests.commands import run_here
 from tests.processes import program
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def unwritten(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def imported(source: Path, folder: Path) -> tuple[int, Any]:
     """Import a source; return the exit status and what the command says."""
-    done = run("import", source, f"--dbdir={folder}", "--json")
+    done = run_here("import", source, f"--dbdir={folder}", "--json")
     assert "Traceback" not in done.stderr
     return done.returncode, json.loads(done.stdout)
 
@@ -215,7 +215,7 @@ def test_what_db_dump_salvages_is_imported(
     dump = subprocess.run([program("db5.3_dump"), form, file], capture_output=True).stdout
     (tmp_path / "dump").write_bytes(dump)
     source = tmp_path / "dump" if by_file else "-"
-    done = run("import", source, f"--dbdir={tmp_path}", "--json", given=dump)
+    done = run_here("import", source, f"--dbdir={tmp_path}", "--json", given=dump)
     told = json.loads(done.stdout)
     assert told["entries"]["triplets"]["imported"] >= 2900
     # The aggressive form may add keys without values.
@@ -237,7 +237,7 @@ def test_a_dry_run_salvages_too_and_changes_nothing(tmp_path: Path, sound: Path)
     file = tmp_path / "old.db"
     file.write_bytes(page(LEAF, b"")((sound / "postgrey.db").read_bytes()))
     began = time.time()
-    done = run("import", file, f"--dbdir={tmp_path}", "--dry-run")
+    done = run_here("import", file, f"--dbdir={tmp_path}", "--dry-run")
     assert done.returncode == 1
     assert "is damaged" in done.stderr
     assert not (tmp_path / "greyd.db").exists()

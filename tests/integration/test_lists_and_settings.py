@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.commands import run
+from tests.commands import run_here
 from tests.processes import PolicyClient, free_port, greyd, request
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def run_on(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
         f"GREYD_WHITELIST_{which}": f"{folder}/no-server {folder}/no-server.local"
         for which in ("CLIENTS", "RECIPIENTS")
     }
-    done = run(*words, f"--run-dir={folder}", **names)
+    done = run_here(*words, f"--run-dir={folder}", **names)
     assert not (folder / "no-server.local").exists(), "the command has not found the server"
     return done
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pexpect
 import pytest
 
-from tests.commands import CHECKOUT, answer_of, environment_without_settings, run
+from tests.commands import CHECKOUT, answer_of, environment_without_settings, run_here
 from tests.integration.lives import get, ready
 from tests.processes import PolicyClient, free_port, redis_server, request, unavailable, wait_until
 
@@ -115,7 +115,7 @@ def test_stats_add_servers_and_store_up(tmp_path: Path, store_url: str) -> None:
         }
         assert entries["waiting_recipients"] == [{"recipient": "bob@example.org", "waiting": 19}]
         assert answer["store"]["octets"] > 10_000
-        done = run("stats", one.store, one.url, "--server=127.0.0.1:1")
+        done = run_here("stats", one.store, one.url, "--server=127.0.0.1:1")
         assert done.returncode == 1
         assert "127.0.0.1:1: connection refused" in done.stdout
         assert re.search(r"^greylist new +12 ", done.stdout, re.MULTILINE)
@@ -138,7 +138,7 @@ def test_a_store_that_is_away_is_told_and_the_server_is_shown(tmp_path: Path) ->
         redis.stop()
         place.ask(1)
         wait_until(lambda: not place.figures()["ready"], "it is noticed")
-        done = run("stats", place.store, place.url)
+        done = run_here("stats", place.store, place.url)
         assert done.returncode == 1
         assert "NOT READY: its store does not answer" in done.stdout
         assert "store errors: 1" in done.stdout

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.commands import run
+from tests.commands import run_here
 from tests.processes import PolicyClient, greyd, postgrey, program, request, unavailable, wait_until
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ FORMS = ("export", "json", "short", "short-precise", "short-iso", "short-iso-pre
 
 
 def report(log: str | bytes) -> Any:
-    done = run("report", "-", "--json", given=log)
+    done = run_here("report", "-", "--json", given=log)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -100,7 +100,7 @@ def test_it_finds_the_mail_that_postgreyreport_finds(tmp_path: Path) -> None:
     end = f"{_date(start + DAY)} mx1 postgrey[7]: {decisions[0].replace('new', 'client AWL')}\n"
     path = tmp_path / "mail.log"
     path.write_text(dated(asked, decisions) + end.replace("sender0x", "elsewhere"))
-    found = json.loads(run("report", path, "--json", "--top=100").stdout)
+    found = json.loads(run_here("report", path, "--json", "--top=100").stdout)
     ours = sorted(
         (each["client_address"], each["client_name"], each["sender"], each["recipient"])
         for each in found["never_returned"]
@@ -210,7 +210,7 @@ def test_a_browser_shows_the_page_and_runs_nothing_that_a_stranger_sent(tmp_path
     log, page = tmp_path / "mail.log", tmp_path / "page.html"
     lines = zip(asked, decisions, strict=True)
     log.write_text("".join(f"{_date(when)} mx greyd[1]: {line}\n" for (when, _), line in lines))
-    assert run("report", log, f"--html={page}").returncode == 0
+    assert run_here("report", log, f"--html={page}").returncode == 0
     shown = shown_by_a_browser(tmp_path, page)
     assert "<title>Greylisting, " in shown
     assert "&lt;script&gt;document.title='stolen'&lt;/script&gt;@example.com" in shown

@@ -16,7 +16,7 @@ import pytest
 
 from greyd.config.running import running_servers
 from greyd.config.running.running_servers import find_running_servers
-from tests.commands import run, run_here
+from tests.commands import run_here
 from tests.processes import (
     PolicyClient,
     free_port,
@@ -107,7 +107,9 @@ def test_a_record_that_this_user_may_not_read_is_reported_with_sudo(tmp_path: Pa
     with greyd(tmp_path / "store", f"--run-dir={folder}"):
         wait_for_records(folder)
         # The first call imports what the unprivileged user may be unable to read.
-        assert run_here("list", f"--run-dir={folder}").returncode in (0, 1)
+        wait_until(
+            lambda: run_here("list", f"--run-dir={folder}").returncode in (0, 1), "the store"
+        )
         groups = os.getgroups()
         os.setgroups([])
         os.setegid(65534)
@@ -185,7 +187,7 @@ def test_several_servers_are_listed_each_with_the_options_that_select_it(tmp_pat
         greyd(tmp_path / "c", here, "--store=memory://") as third,
     ):
         wait_for_records(folder, 3)
-        done = run("list", here)
+        done = run_here("list", here)
         assert done.returncode == 2
         head, *lines = done.stderr.splitlines()
         assert head.startswith("greyd: 3 servers run here; choose one with ")
@@ -195,7 +197,7 @@ def test_several_servers_are_listed_each_with_the_options_that_select_it(tmp_pat
             found = re.fullmatch(r"greyd:   (--\S+): (server (\d+) on \S+, store \S+)", line)
             assert found is not None
             listed.add(int(found[3]))
-            chosen = run("mode", found[1], *([here] if "run-dir" not in found[1] else []))
+            chosen = run_here("mode", found[1], *([here] if "run-dir" not in found[1] else []))
             assert found[2] in chosen.stderr
         assert listed == {each.process.pid for each in (first, second, third)}
 
@@ -207,11 +209,11 @@ def test_options_that_select_a_store_without_a_server_are_reported(tmp_path: Pat
         pass
     with greyd(tmp_path / "new", f"--run-dir={folder}", "--delay=7200") as server:
         wait_for_records(folder)
-        done = run("list", f"--run-dir={folder}", f"--dbdir={tmp_path / 'old'}")
+        done = run_here("list", f"--run-dir={folder}", f"--dbdir={tmp_path / 'old'}")
         line = done.stderr.splitlines()[0]
         assert line.startswith(f"greyd: --dbdir={tmp_path / 'old'}: no running server uses sqlite:")
         assert f"running: server {server.process.pid} on" in line
-        done = run("list", f"--run-dir={folder}", "--key-prefix=other:")
+        done = run_here("list", f"--run-dir={folder}", "--key-prefix=other:")
         assert "--key-prefix=other:: no running server uses" in done.stderr
 
 
@@ -223,15 +225,15 @@ def test_a_file_that_differs_from_the_running_server_is_reported(tmp_path: Path)
     options = [f"--run-dir={folder}", f"--config={file}"]
     with greyd(tmp_path / "store", *options):
         wait_for_records(folder)
-        done = run("mode", *options)
+        done = run_here("mode", *options)
         assert len(done.stderr.splitlines()) == 1
         file.write_text("delay = 90\nmode = 'learn'")
-        _, line = run("mode", *options).stderr.splitlines()
+        _, line = run_here("mode", *options).stderr.splitlines()
         assert line == (
             f"greyd: --config={file} differs from the running server, whose settings apply:"
             " delay (here 90, server 60)"
         )
-        assert len(run("mode", options[0]).stderr.splitlines()) == 1
+        assert len(run_here("mode", options[0]).stderr.splitlines()) == 1
 
 
 DIFFERS = "from the running server, whose settings apply:"
@@ -296,14 +298,14 @@ def test_different_settings_of_servers_that_share_a_store_are_reported(tmp_path:
     (tmp_path / "store").mkdir()
     with greyd(tmp_path / "a", *options, "--delay=60"), greyd(tmp_path / "b", *options):
         wait_for_records(folder, 2)
-        done = run("list", f"--run-dir={folder}")
+        done = run_here("list", f"--run-dir={folder}")
         line = done.stderr.splitlines()[0]
         found = re.search(
             r"\(2 servers use this store, and differ in (.*); (--run-dir=\S+) selects", line
         )
         assert found is not None
         assert "delay" in found[1]
-        done = run("list", found[2])
+        done = run_here("list", found[2])
         both = find_running_servers([folder], everywhere=False).servers
         others = {each.record.pid for each in both}
         others -= {int(line.split()[2])}
@@ -319,14 +321,15 @@ def test_commands_reach_the_sockets_and_the_metrics_port_of_the_server(tmp_path:
     options = [f"--run-dir={folder}", f"--unix={socket}", f"--metrics=127.0.0.1:{metrics}"]
     with greyd(tmp_path, *options) as server:
         wait_for_records(folder)
-        done = run("ask", "--json", f"--run-dir={folder}")
+        done = run_here("ask", "--json", f"--run-dir={folder}")
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["server"] == f"127.0.0.1:{server.port}"
-        done = run("stats", "--json", f"--run-dir={folder}")
+        done = run_here("stats", "--json", f"--run-dir={folder}")
         assert done.returncode == 0, done.stderr
         assert f":{metrics}" in done.stdout
         assert (
-            f"inet:127.0.0.1:{server.port}," in run("postfix-config", f"--run-dir={folder}").stdout
+            f"inet:127.0.0.1:{server.port},"
+            in run_here("postfix-config", f"--run-dir={folder}").stdout
         )
 
 
@@ -343,12 +346,12 @@ def test_each_command_judges_by_the_delay_of_the_server(delay: int, tmp_path: Pa
             reply = client.ask(request(policy_test_time=str(now - 600)))
             assert reply is not None
             assert "DEFER" in reply
-        wait_until(lambda: json.loads(run("list", "--json", here).stdout)["entries"], "stored")
-        (entry,) = json.loads(run("list", "--json", here).stdout)["entries"]
+        wait_until(lambda: json.loads(run_here("list", "--json", here).stdout)["entries"], "stored")
+        (entry,) = json.loads(run_here("list", "--json", here).stdout)["entries"]
         assert entry["passes_at"] - entry["first_seen"] == delay
         assert abs(entry["forgotten_at"] - entry["first_seen"] - 6 * 3600) <= 1
         names = [f"--{name}={entry[name]}" for name in ("sender", "recipient")]
         client = f"--client-address={entry['client'].partition('/')[0]}"
-        done = run("explain", *names, client, "--json", here)
+        done = run_here("explain", *names, client, "--json", here)
         explained = json.loads(done.stdout)
         assert ("DEFER" in json.dumps(explained)) == (delay > 600)

@@ -24,7 +24,7 @@ from greyd.store.sqlite.file_identity import APPLICATION_ID, SCHEMA_VERSION, ide
 from greyd.store.sqlite.lock import DatabaseLock, DatabaseLockedError
 from greyd.store.sqlite.read_only import ReadOnlyDatabase
 from greyd.store.sqlite.store import SqliteStore
-from tests.commands import CHECKOUT, answer_of, content, fill, run
+from tests.commands import CHECKOUT, answer_of, content, fill, run_here
 from tests.stores import Place, look, put
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def test_an_empty_file_is_a_new_store_for_the_server_and_none_for_who_reads(
 ) -> None:
     file = tmp_path / "greyd.db"
     file.touch()
-    done = run("list", f"--dbdir={tmp_path}")
+    done = run_here("list", f"--dbdir={tmp_path}")
     assert (done.returncode, file.read_bytes(), names(tmp_path)) == (2, b"", {"greyd.db"})
     assert "nothing is stored there" in done.stderr
     serve(file, lambda store: store.transact([b"k"], put(b"k", b"v")))
@@ -177,9 +177,9 @@ def test_a_file_of_0_1_0_is_recognised_and_marked_by_the_server_alone(
     file = tmp_path / "greyd.db"
     make(file)
     before = seen(tmp_path)
-    assert run("list", f"--dbdir={tmp_path}").returncode in (0, 1)
+    assert run_here("list", f"--dbdir={tmp_path}").returncode in (0, 1)
     assert seen(tmp_path) == before
-    assert run("expect", "bob@example.org", f"--dbdir={tmp_path}").returncode == 0
+    assert run_here("expect", "bob@example.org", f"--dbdir={tmp_path}").returncode == 0
     assert marks(file) == (0, 0), "a command does not mark"
     warnings: list[str] = []
 
@@ -216,7 +216,7 @@ def test_a_copy_that_sqlite_makes_is_marked_and_can_be_imported(tmp_path: Path, 
                 connection.backup(target)
     assert marks(copy) == (APPLICATION_ID, SCHEMA_VERSION)
     before = copy.read_bytes()
-    done = run("import", f"sqlite:{copy}", f"--store=sqlite:{tmp_path / 'other.db'}")
+    done = run_here("import", f"sqlite:{copy}", f"--store=sqlite:{tmp_path / 'other.db'}")
     assert done.returncode in (0, 1), done.stderr
     assert "another greyd's file" in done.stdout
     assert copy.read_bytes() == before
@@ -240,7 +240,7 @@ def test_a_newer_file_is_refused_even_where_only_its_log_says_so(tmp_path: Path)
 
     serve(file, use)
     for command in (["list"], ["mode", "off"]):
-        done = run(*command, f"--dbdir={tmp_path}")
+        done = run_here(*command, f"--dbdir={tmp_path}")
         assert (done.returncode, done.stderr.count("\n")) == (2, 1)
         assert "newer greyd" in done.stderr
     assert file.read_bytes() == before
@@ -328,7 +328,7 @@ def test_who_reads_a_file_that_nobody_has_open_notices_a_writer(tmp_path: Path) 
     closed(tmp_path)
     with contextlib.closing(ReadOnlyDatabase(str(file))) as reading:
         assert not reading.is_stale
-        run("mode", "off", f"--dbdir={tmp_path}")
+        run_here("mode", "off", f"--dbdir={tmp_path}")
         assert reading.is_stale
 
 
@@ -574,10 +574,10 @@ def test_the_log_of_a_file_that_was_replaced_is_not_replayed(tmp_path: Path, how
     crash(file, CRASHED_STORE.replace('b"late"', 'b"later"'))
     in_its_place(how, backup, file)
     before = seen(tmp_path)
-    done = run("show", "late", f"--dbdir={tmp_path}")
+    done = run_here("show", "late", f"--dbdir={tmp_path}")
     assert done.returncode != 2, done.stderr
     assert seen(tmp_path) == before
-    refused = run("mode", "off", f"--dbdir={tmp_path}")
+    refused = run_here("mode", "off", f"--dbdir={tmp_path}")
     assert (refused.returncode, seen(tmp_path)[0]) == (2, before[0])
     assert "start greyd" in refused.stderr
     warnings: list[str] = []
@@ -646,7 +646,7 @@ def test_two_stores_on_one_file_warn_of_nothing(
             await store.transact([key], put(key, b"v"))
             if number % 5 == 0:
                 # Another process that writes, closes, and writes the log back.
-                await asyncio.to_thread(run, "mode", "off", f"--dbdir={tmp_path}")
+                await asyncio.to_thread(run_here, "mode", "off", f"--dbdir={tmp_path}")
 
     serve(file, use)
     assert warnings == []
