@@ -197,7 +197,7 @@ def test_a_column_that_no_table_has_is_refused(store: str) -> None:
         ("--sort=colour", "the columns are requests, 1-min"),
         ("--sort=client --json", "--sort: sorts the printed tables"),
     ):
-        done = run("stats", store, *option.split(), GREYD_METRICS="0")
+        done = run_here("stats", store, *option.split(), GREYD_METRICS="0")
         assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
         assert words in done.stderr
 

@@ -261,14 +261,7 @@ def fill_copy(copy: Path, source: Path, main: str, master: str) -> None:
 
 def _write(path: Path, text: str) -> None:
     path.write_bytes(text.encode(errors="surrogateescape"))
-    set_older(path)
-
-
-def set_older(path: Path) -> None:
-    """Give a complete file an older timestamp: each program of Postfix waits before a new one.
-
-    It takes a file for unfinished that changed in the last two seconds, and sleeps.
-    """
+    # Postfix's programs take a file for unfinished that changed in the last two seconds, and sleep.
     written_at = time.time() - _AGE_SECONDS
     os.utime(path, (written_at, written_at))
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from greyd.doctor.postfix.fix.interruption import cancelled_by_signals
-from greyd.doctor.postfix.fix.plan import FixError, fill_copy, set_older
+from greyd.doctor.postfix.fix.plan import FixError, fill_copy
 from greyd.doctor.programs import FailedProgramError, ProgramError, run_program
 from greyd.escaping import shell_word
 
@@ -185,7 +185,6 @@ def _replace(path: Path, data: bytes) -> None:
     new = path.with_name(f".{path.name}.greyd-{os.getpid()}")
     try:
         _copy(path, new, data)
-        set_older(new)
         new.replace(path)
     finally:
         with contextlib.suppress(FileNotFoundError):
