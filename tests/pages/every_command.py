@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.pages.blocks import PageError
-from tests.processes import PolicyClient, request, wait_until
+from tests.processes import PolicyClient, request, slowness, wait_until
 
 if TYPE_CHECKING:
     import subprocess
@@ -56,7 +56,8 @@ def run(where: str, type_: Type, store: str) -> None:
     # The server runs already, and without a terminal greyd is greyd status.
     listed.remove("serve")
     for name in ["", *listed]:
-        limit = "timeout --preserve-status --signal=INT 3 " if name in ENDLESS else ""
+        seconds = 3 * slowness()
+        limit = f"timeout --preserve-status --signal=INT {seconds:.0f} " if name in ENDLESS else ""
         command = f"{limit}greyd {name}".strip()
         done = type_(where, command)
         wanted = ASKS_FOR.get(name, "" if name in NAMES_NO_SERVER else store)
