@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from greyd.cli.main import main
 from greyd.cli.replay.progress import SimulationProgress
-from greyd.cli.replay.simulated_server import SimulatedServer
+from greyd.cli.replay.servers.simulated_server import SimulatedServer
 from greyd.cli.replay.simulation import Simulation
 from greyd.cli.replay.text import FigureRow, blocks
 from greyd.config.settings import Settings

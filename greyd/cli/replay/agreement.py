@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from greyd.cli.context import CommandContext
-    from greyd.cli.replay.mail_replay import MailReplay
+    from greyd.cli.replay.summary import ReplaySummary
 
 _FAITHFUL = 0.9
 """The share of the log's decisions that the simulation of today's settings should repeat."""
 
 
 def print_agreement(
-    context: CommandContext, replay: MailReplay, note: Callable[[str], None] = print_error
+    context: CommandContext, replay: ReplaySummary, note: Callable[[str], None] = print_error
 ) -> None:
     """Print how many attempts today's settings decide as the log does, and why others differ.
 
@@ -34,10 +34,10 @@ def print_agreement(
     )
     if earlier := replay.attempts - replay.compared:
         context.print(f"{counted(earlier, 'more attempt')} not made: the mail has passed before")
-    if different := replay.disagreements.count:
+    if different := replay.difference_count:
         verb = "differs" if different == 1 else "differ"
         context.print(f"{counted(different, 'attempt')} {verb}:")
-        context.print(*(f"  {line}" for line in replay.disagreements.sentences()))
+        context.print(*(f"  {line}" for line in replay.difference_sentences))
     if replay.agreed < _FAITHFUL * replay.compared:
         note(
             "the log was written with other settings, or depends on mail before it: skip its"

@@ -8,7 +8,13 @@ import typer
 
 from greyd.cli.context import EXIT_ERROR
 from greyd.cli.errors import CommandError
-from greyd.cli.replay.log_input import new_resolver, replay_logs, require_mail, whitelists_of
+from greyd.cli.replay.log_input import (
+    AttemptReplay,
+    new_resolver,
+    replay_logs,
+    require_mail,
+    whitelists_of,
+)
 from greyd.cli.replay.notes import notes_after_result
 from greyd.cli.replay.other_settings import limits, read_other_settings
 from greyd.cli.simulation_options import (  # noqa: TC001 - typer reads them at run time
@@ -94,6 +100,7 @@ async def _replay(
     from greyd.cli.not_read import NotRead
     from greyd.cli.replay.json_document import as_json
     from greyd.cli.replay.results import largest_differences
+    from greyd.cli.replay.summary import ReplaySummary
     from greyd.cli.replay.text import print_simulation
     from greyd.maillog.attempts import AttemptStatistics
     from greyd.maillog.statistics import ReadStatistics
@@ -102,13 +109,14 @@ async def _replay(
     resolver = new_resolver(settings[-1]) if dns else None
     try:
         simulation, collectors = _prepare(settings, warm_up_seconds, resolver)
-        await replay_logs(context, sources, read, simulation, collectors, statistics)
+        consumers = [AttemptReplay(simulation, collectors)]
+        await replay_logs(context, sources, read, statistics, consumers)
     finally:
         if resolver is not None:
             await resolver.close()
     not_read = NotRead.of(read)
     not_read.print_errors(note)
-    require_mail(simulation, statistics, read)
+    require_mail(ReplaySummary.of(simulation), statistics, read)
     differences = largest_differences(simulation.origins.items(), top)
     dns_counts = [each.dns_counts for each in collectors] if dns else []
     if context.as_json:
@@ -132,7 +140,7 @@ def _prepare(
 ) -> tuple[Simulation, list[ReplayEvidenceCollector]]:
     """Return a simulation, and an evidence collector for each simulated server."""
     from greyd.cli.replay.evidence import ReplayEvidenceCollector
-    from greyd.cli.replay.simulated_server import SimulatedServer
+    from greyd.cli.replay.servers.simulated_server import SimulatedServer
     from greyd.cli.replay.simulation import Simulation
 
     servers, collectors = [], []

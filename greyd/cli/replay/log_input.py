@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import gc
+import signal
+import threading
+from contextlib import contextmanager
 from functools import cache
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from greyd.cli.errors import CommandError
 from greyd.cli.replay.progress import SimulationProgress
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from greyd.cli.context import CommandContext
     from greyd.cli.replay.evidence import ReplayEvidenceCollector
     from greyd.cli.replay.mail_replay import MailReplay
+    from greyd.cli.replay.summary import ReplaySummary
     from greyd.dns.resolver import Resolver
     from greyd.maillog.attempts import Attempt, AttemptStatistics
     from greyd.maillog.statistics import ReadStatistics
@@ -56,7 +60,7 @@ def _whitelists(
     Raises:
         CommandError: a file cannot be read.
     """
-    from greyd.cli.replay.simulated_server import CachingWhitelists
+    from greyd.cli.replay.servers.simulated_server import CachingWhitelists
     from greyd.whitelist.files import read_whitelist_files
 
     files = read_whitelist_files(
@@ -81,16 +85,51 @@ def new_resolver(settings: Settings) -> Resolver:
     return Resolver(settings.resolvers, settings.dns_timeout_seconds, zones=list_zones(settings))
 
 
+class AttemptReplay:
+    """A simulation, and what collects the evidence for it."""
+
+    def __init__(
+        self, simulation: MailReplay, collectors: Sequence[ReplayEvidenceCollector]
+    ) -> None:
+        """Take a simulation, and the collectors whose evidence it needs."""
+        self.simulation = simulation
+        self.collectors = collectors
+
+    async def add(self, batch: Sequence[Attempt]) -> None:
+        """Look the clients of attempts up in DNS, if wanted, and replay the attempts."""
+        for collector in self.collectors:
+            await collector.look_up(batch)
+        self.replay(batch)
+
+    def replay(self, batch: Sequence[Attempt]) -> None:
+        """Replay attempts with the evidence that is known."""
+        collectors, replay = self.collectors, self.simulation.replay
+        for attempt in batch:
+            replay(attempt, [each.evidence_for(attempt) for each in collectors])
+
+    def end(self) -> None:
+        """End the log."""
+        self.simulation.finish()
+
+
+class BatchConsumer(Protocol):
+    """Takes the attempts of a log: an ``AttemptReplay``, or one in another process."""
+
+    async def add(self, batch: Sequence[Attempt]) -> None:
+        """Take the next attempts."""
+
+    def end(self) -> None:
+        """Take the end of the log."""
+
+
 async def replay_logs(
     context: CommandContext,
     sources: Sequence[str],
     read: ReadStatistics,
-    simulation: MailReplay,
-    collectors: Sequence[ReplayEvidenceCollector],
     statistics: AttemptStatistics,
-    others: Sequence[tuple[MailReplay, Sequence[ReplayEvidenceCollector]]] = (),
+    consumers: Sequence[BatchConsumer],
 ) -> None:
-    """Read the logs, and replay their attempts in the simulation, and in the ``others``."""
+    """Read the logs, and give their attempts to the consumers."""
     from greyd.maillog.attempts import attempts_in
     from greyd.maillog.reader import read_lines, total_bytes
 
@@ -99,44 +138,48 @@ async def replay_logs(
         read.on_bytes = progress.add_block
         lines = progress.count(read_lines(sources, statistics=read))
         attempts = attempts_in(lines, statistics, read)
-        await _replay_attempts([(simulation, collectors), *others], attempts, progress)
+        # The simulation makes no reference cycles, and a collection of millions is slow.
+        gc.disable()
+        try:
+            with _interruptible():
+                while batch := list(islice(attempts, _BATCH)):
+                    for each in consumers:
+                        await each.add(batch)
+                    progress.show()
+                for each in consumers:
+                    each.end()
+        finally:
+            gc.enable()
 
 
-async def _replay_attempts(
-    simulations: Sequence[tuple[MailReplay, Sequence[ReplayEvidenceCollector]]],
-    attempts: Iterator[Attempt],
-    progress: SimulationProgress,
-) -> None:
-    # The simulation makes no reference cycles, and a collection of millions of records is slow.
-    gc.disable()
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let Ctrl-C end the work at once: asyncio's handler waits for a task that never pauses."""
+    before = signal.getsignal(signal.SIGINT)
+    is_main = threading.current_thread() is threading.main_thread()
+    if before in (signal.SIG_IGN, None) or not is_main:
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        while batch := list(islice(attempts, _BATCH)):
-            for simulation, collectors in simulations:
-                for collector in collectors:
-                    await collector.look_up(batch)
-                for attempt in batch:
-                    evidence = [each.evidence_for(attempt) for each in collectors]
-                    simulation.replay(attempt, evidence)
-            progress.show()
-        for simulation, _ in simulations:
-            simulation.finish()
+        yield
     finally:
-        gc.enable()
+        signal.signal(signal.SIGINT, before)
 
 
 def require_mail(
-    simulation: MailReplay, statistics: AttemptStatistics, read: ReadStatistics
+    replayed: ReplaySummary, statistics: AttemptStatistics, read: ReadStatistics
 ) -> None:
-    """Make sure that a simulation has replayed mail.
+    """Make sure that a log has mail.
 
     Raises:
-        CommandError: it has not; the message says what the logs contain.
+        CommandError: it has none; the message says what the logs contain.
     """
     from greyd.maillog.sources.contents import describe
 
-    if simulation.mails:
+    if replayed.mails:
         return
-    if simulation.first:
+    if replayed.first:
         raise CommandError("all mail of the log is within --warm-up; make it shorter")
     why = [f"{source_name(path)}: {describe(sample)}" for path, sample in read.samples.items()]
     if statistics.undated_count:

@@ -15,7 +15,7 @@ from greyd.cli.replay.sender_model import (
     MailOrigin,
     SimulatedMail,
 )
-from greyd.cli.replay.simulated_server import KNOWN_BEFORE
+from greyd.cli.replay.servers.known_before import KNOWN_BEFORE
 from greyd.lru import LruCache
 from greyd.rules.reasons import GREYLIST, OUTCOMES, PASS, Reason
 
@@ -39,13 +39,15 @@ class _Retry:
     """A scheduled attempt to deliver a mail to the servers on which it waits."""
 
     mail: SimulatedMail
-    places: Sequence[int]
+    servers: int
     number: int
     """How many retries the sender makes after the attempt that passed in reality, with this one."""
 
 
 class MailReplay(ABC):
     """Sends the mail of a log to several servers; each server has a place, and today's is 0.
+
+    A set of servers is a bit mask: bit N is the server at place N.
 
     The subclasses have the servers, and count what they do. No server's result depends on another
     server, except on that of today: it shows which entries the log's server had before the log.
@@ -66,7 +68,7 @@ class MailReplay(ABC):
         """Numbers of decisions in the log; of those that today's settings make too; and of those
         that depend on entries from before the log began."""
         self.disagreements = Disagreements(whitelists)
-        self._places: Sequence[int] = range(server_count)
+        self._all_servers = (1 << server_count) - 1
         self._warm_up = warm_up_seconds
         self._mails: dict[tuple[bytes, bytes, bytes], SimulatedMail] = {}
         self._origins: LruCache[MailOrigin] = LruCache(MAX_ORIGINS)
@@ -81,26 +83,28 @@ class MailReplay(ABC):
         """Store the correspondence of a local user's outbound mail on all servers."""
 
     @abstractmethod
-    def _remembers(self, request: Request, reason: Reason, mail: SimulatedMail) -> bool:
+    def _remembers(self, request: Request, reason: Reason, now: int, mail: SimulatedMail) -> bool:
         """Whether today's server has the entry with which a request can pass for ``reason``."""
 
     @abstractmethod
-    def _assume_known(self, request: Request, reason: Reason, mail: SimulatedMail) -> None:
+    def _assume_known(
+        self, request: Request, reason: Reason, now: int, mail: SimulatedMail
+    ) -> None:
         """Store on all servers the entry that the log's server must have had when it began."""
 
     @abstractmethod
     def _decide(
-        self, places: Sequence[int], mail: SimulatedMail, request: Request, now: int
+        self, servers: int, mail: SimulatedMail, request: Request, now: int
     ) -> Reason | None:
-        """Send a request to servers on which the mail has not passed, and set its waits.
+        """Send a request to servers on which the mail has not passed, and note where it passes.
 
         Returns:
             The decision of today's server; None if it is not among them.
         """
 
     @abstractmethod
-    def _settle(self, place: int, mail: SimulatedMail) -> None:
-        """Count the outcome on one server of a mail that passed in reality."""
+    def _settle(self, servers: int, mail: SimulatedMail) -> None:
+        """Count the outcome on servers of a mail that passed in reality."""
 
     @abstractmethod
     def _gave_up(self, mail: SimulatedMail) -> None:
@@ -122,7 +126,9 @@ class MailReplay(ABC):
             self._sweep(attempt.when)
         reason = _reason_of(attempt)
         if reason is Reason.OUTBOUND:
-            self._learn_outbound(request_for_attempt(attempt, attempt.when), attempt.when)
+            # A bounce shows no user who has written to the recipient.
+            if attempt.sender:
+                self._learn_outbound(request_for_attempt(attempt, attempt.when), attempt.when)
         elif reason not in _UNCHANGEABLE:
             self._try(attempt, evidence)
 
@@ -136,15 +142,15 @@ class MailReplay(ABC):
         request = request_for_attempt(attempt, now)
         reason = _reason_of(attempt)
         if is_new and reason and reason in KNOWN_BEFORE and attempt.delay_seconds is None:
-            self._require_known(request, reason, mail)
-        decided = self._decide(mail.waiting_places(), mail, request, now)
+            self._require_known(request, reason, now, mail)
+        decided = self._decide(mail.waiting, mail, request, now) if mail.waiting else None
         if decided is not None and mail.counts:
             self._compare(attempt, decided)
         if attempt.passed:
             del self._mails[_key(mail)]
             mail.origin.passed_count += 1
             mail.turn = mail.origin.passed_count
-            self._passed(mail, now)
+            self._settle_or_retry(self._all_servers, mail, now, 1)
 
     def finish(self) -> None:
         """End the log: let the senders of waiting mail retry until it passes or they give up."""
@@ -171,18 +177,20 @@ class MailReplay(ABC):
         if (origin := self._origins.get(name)) is None:
             origin = MailOrigin()
             self._origins.put(name, origin)
-        mail = self._mails[key] = SimulatedMail(name, origin, attempt, len(self._places))
+        mail = self._mails[key] = SimulatedMail(name, origin, attempt, self._all_servers)
         mail.counts = attempt.when >= self.first + self._warm_up
         origin.add_path(mail.path)
         self.mails += mail.counts
         return mail, True
 
-    def _require_known(self, request: Request, reason: Reason, mail: SimulatedMail) -> None:
+    def _require_known(
+        self, request: Request, reason: Reason, now: int, mail: SimulatedMail
+    ) -> None:
         """Make sure that the servers have the entry with which a new mail passed in the log."""
         # If today's server has it, an earlier attempt in the log explains the decision.
-        if not self._remembers(request, reason, mail):
+        if not self._remembers(request, reason, now, mail):
             self.known_before += mail.counts
-            self._assume_known(request, reason, mail)
+            self._assume_known(request, reason, now, mail)
 
     def _sweep(self, now: int) -> None:
         """Remove and count the mails that their senders have given up."""
@@ -211,28 +219,18 @@ class MailReplay(ABC):
             path = mail.origin.path_of_retry(mail, retry.number)
             names = mail.helo, mail.reverse_name
             request = request_for_client(path, mail.sender, mail.recipient, *names, now)
-            self._decide(retry.places, mail, request, now)
-            self._settle_or_retry(retry.places, mail, now, retry.number + 1)
+            self._decide(retry.servers, mail, request, now)
+            self._settle_or_retry(retry.servers, mail, now, retry.number + 1)
 
-    def _passed(self, mail: SimulatedMail, now: int) -> None:
-        """Settle a mail that passes in reality; its sender retries where it still waits."""
-        self._settle_or_retry(self._places, mail, now, 1)
-
-    def _settle_or_retry(
-        self, places: Sequence[int], mail: SimulatedMail, now: int, number: int
-    ) -> None:
+    def _settle_or_retry(self, servers: int, mail: SimulatedMail, now: int, number: int) -> None:
         """Schedule a retry for the servers on which a mail waits, unless its sender gives up.
 
         The senders' times depend on no server, so a retry goes to several servers at once.
         """
         at = now + mail.next_pause(now)
-        is_given_up = at > mail.began + LIFE_SECONDS
-        waiting = []
-        for place in places:
-            if mail.waits[place] is None and not is_given_up:
-                waiting.append(place)
-            else:
-                self._settle(place, mail)
+        waiting = servers & mail.waiting if at <= mail.began + LIFE_SECONDS else 0
+        if settled := servers & ~waiting:
+            self._settle(settled, mail)
         if waiting:
             self._number += 1
             heapq.heappush(self._retries, (at, self._number, _Retry(mail, waiting, number)))

@@ -80,13 +80,24 @@ class MailOrigin:
         return self.paths[crc32(b"%d %d" % (mail.turn, number)) % len(self.paths)]
 
 
+class Pass(NamedTuple):
+    """The servers on which a mail passed at the same time; a tuple for speed."""
+
+    servers: int
+    """A bit mask: bit N is the server at place N."""
+    wait_seconds: int
+
+
 class SimulatedMail:
-    """A mail of the log, and its state on each simulated server."""
+    """A mail of the log, and its state on each simulated server.
+
+    Sets of servers are bit masks, because a log has millions of mails.
+    """
 
     __slots__ = (
         "began", "came_back", "counts", "evidence", "helo", "last", "moved", "name", "origin",
-        "path", "pause", "recipient", "reverse_name", "sender", "settled", "steady",
-        "turn", "waits",
+        "passes", "path", "pause", "recipient", "reverse_name", "sender", "settled", "steady",
+        "turn", "waiting",
     )  # fmt: skip
 
     def __init__(self, name: bytes, origin: MailOrigin, first: Attempt, servers: int) -> None:
@@ -105,12 +116,14 @@ class SimulatedMail:
         """Whether the last two intervals were about equal."""
         self.came_back = self.moved = False
         self.counts = True
-        self.waits: list[int | None] = [None] * servers
-        """How long the mail waited on each server, in seconds; None if it has not passed there."""
+        self.waiting = servers
+        """The servers on which the mail has not passed."""
+        self.passes: tuple[Pass, ...] = ()
+        """The servers on which it has passed."""
         self.turn = 0
         """Selects the addresses of the retries after the attempt that passed in reality."""
-        self.settled: list[bool] = [False] * servers
-        """For each server, whether no further attempt will follow."""
+        self.settled = 0
+        """The servers to which no further attempt will follow."""
         self.evidence: Sequence[Evidence] = ()
         """The evidence that each server had about the client at the last attempt."""
 
@@ -132,9 +145,17 @@ class SimulatedMail:
         else:
             origin.stayed += 1
 
-    def waiting_places(self) -> list[int]:
-        """Return the places of the servers on which the mail has not passed."""
-        return [place for place, wait in enumerate(self.waits) if wait is None]
+    def pass_on(self, servers: int, now: int) -> None:
+        """Note that the mail passes on servers at Unix time ``now``."""
+        self.waiting &= ~servers
+        self.passes += (Pass(servers, now - self.began),)
+
+    def wait_on(self, place: int) -> int | None:
+        """Return the seconds that the mail waited on one server; None if it has not passed."""
+        for each in self.passes:
+            if each.servers >> place & 1:
+                return each.wait_seconds
+        return None
 
     def next_pause(self, now: int) -> int:
         """Return the number of seconds until the sender retries."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from greyd.cli.replay.sender_model import SimulatedMail
-    from greyd.cli.replay.simulated_server import SimulatedServer
+    from greyd.cli.replay.servers.simulated_server import SimulatedServer
     from greyd.rules.reasons import Reason
     from greyd.rules.request import Request
 
@@ -40,17 +40,21 @@ class Simulation(MailReplay):
         for server in self.servers:
             server.learn_outbound(request, now)
 
-    def _remembers(self, request: Request, reason: Reason, mail: SimulatedMail) -> bool:
-        return self.servers[0].remembers(request, reason, mail.evidence[0])
+    def _remembers(self, request: Request, reason: Reason, now: int, mail: SimulatedMail) -> bool:
+        return self.servers[0].remembers(request, reason, now, mail.evidence[0])
 
-    def _assume_known(self, request: Request, reason: Reason, mail: SimulatedMail) -> None:
+    def _assume_known(
+        self, request: Request, reason: Reason, now: int, mail: SimulatedMail
+    ) -> None:
         for server, evidence in zip(self.servers, mail.evidence, strict=True):
-            server.assume_known(request, reason, self.first, evidence)
+            server.assume_known(request, reason, self.first, now, evidence)
 
     def _decide(
-        self, places: Sequence[int], mail: SimulatedMail, request: Request, now: int
+        self, servers: int, mail: SimulatedMail, request: Request, now: int
     ) -> Reason | None:
-        reasons = {place: self._reason(place, mail, request, now) for place in places}
+        reasons = {
+            place: self._reason(place, mail, request, now) for place in self._places(servers)
+        }
         return reasons.get(0)
 
     def _reason(self, place: int, mail: SimulatedMail, request: Request, now: int) -> Reason:
@@ -58,24 +62,28 @@ class Simulation(MailReplay):
         if mail.counts:
             self.results[place].reasons[reason] += 1
         if reason.action == PASS:
-            mail.waits[place] = now - mail.began
+            mail.pass_on(1 << place, now)
         return reason
+
+    def _places(self, servers: int) -> list[int]:
+        return [place for place in range(len(self.servers)) if servers >> place & 1]
 
     # How mails end ------------------------------------------------------------------------------
 
-    def _settle(self, place: int, mail: SimulatedMail) -> None:
-        mail.settled[place] = True
+    def _settle(self, servers: int, mail: SimulatedMail) -> None:
+        mail.settled |= servers
         if not mail.counts:
             return
-        result, wait = self.results[place], mail.waits[place]
-        if wait is None:
-            result.lost += 1
-        elif wait:
-            result.waits.append(wait)
-        else:
-            result.at_once += 1
-        if len(self.servers) == 2 and all(mail.settled):
-            today, other = mail.waits
+        for place in self._places(servers):
+            result, wait = self.results[place], mail.wait_on(place)
+            if wait is None:
+                result.lost += 1
+            elif wait:
+                result.waits.append(wait)
+            else:
+                result.at_once += 1
+        if len(self.servers) == 2 and mail.settled == self._all_servers:
+            today, other = mail.wait_on(0), mail.wait_on(1)
             if today != other:
                 origin = self._difference(mail)
                 origin.mails += 1
@@ -86,15 +94,16 @@ class Simulation(MailReplay):
     def _gave_up(self, mail: SimulatedMail) -> None:
         if not mail.counts:
             return
-        for result, wait in zip(self.results, mail.waits, strict=True):
+        waits = [mail.wait_on(place) for place in range(len(self.servers))]
+        for result, wait in zip(self.results, waits, strict=True):
             result.kept_out += wait is None
             result.let_in += wait is not None
             result.let_in_at_once += wait == 0
             if wait is not None:
                 result.let_in_verified += has_verified_name(*mail.path)
-        if len(self.servers) == 2 and (mail.waits[0] is None) != (mail.waits[1] is None):
+        if len(self.servers) == 2 and (waits[0] is None) != (waits[1] is None):
             origin = self._difference(mail)
-            for place, wait in enumerate(mail.waits):
+            for place, wait in enumerate(waits):
                 origin.let_in[place] += wait is not None
 
     def _difference(self, mail: SimulatedMail) -> OriginDifference:

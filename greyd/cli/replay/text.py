@@ -11,6 +11,7 @@ from rich.text import Text
 from greyd.cli.replay.agreement import print_agreement
 from greyd.cli.replay.how_to_set import lines_to_set
 from greyd.cli.replay.results import WaitStatistics
+from greyd.cli.replay.summary import ReplaySummary
 from greyd.cli.replay.verdict import dns_lines, verdict_lines
 from greyd.cli.tables.column import Kind, TableColumn
 from greyd.cli.tables.layout import GAP
@@ -105,7 +106,7 @@ def _print_log(
     )
     if changes:
         context.print(f"Other settings: {', '.join(changes)}")
-    print_agreement(context, simulation, note)
+    print_agreement(context, ReplaySummary.of(simulation), note)
     if simulation.open:
         context.print(
             f"Left out: {counted(simulation.open, 'mail')} still waiting when the log ends"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from greyd.cli.context import EXIT_ERROR, option_seconds
-from greyd.cli.replay.log_input import new_resolver, replay_logs, require_mail, whitelists_of
+from greyd.cli.replay.log_input import new_resolver, replay_logs, require_mail
 from greyd.cli.replay.notes import notes_after_result
 from greyd.cli.replay.other_settings import limits
 from greyd.cli.simulation_options import (  # noqa: TC001 - typer reads them at run time
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
     from greyd.cli.context import CommandContext
     from greyd.cli.not_read import NotRead
-    from greyd.cli.replay.evidence import ReplayEvidenceCollector
-    from greyd.cli.replay.simulation import Simulation
     from greyd.cli.tune.grid import GridPoint
-    from greyd.cli.tune.grid_replay import GridReplay
     from greyd.cli.tune.tuning import Tuning
     from greyd.config.settings import Settings
-    from greyd.dns.resolver import Resolver
+
+
+MIN_BYTES_FOR_PROCESSES = 1 << 20
+"""A smaller log is simulated in this process."""
 
 
 async def tune(
@@ -120,30 +120,51 @@ async def _tune(
     """Replay the log with all settings; return the outcomes, and what was not read."""
     from greyd.cli.not_read import NotRead
     from greyd.cli.replay.verdict import dns_lines
+    from greyd.cli.tune.parts import PartReplay, divide
+    from greyd.cli.tune.processes import PartProcess, process_count
     from greyd.cli.tune.tuning import Tuning
     from greyd.maillog.attempts import AttemptStatistics
     from greyd.maillog.statistics import ReadStatistics
+    from greyd.policy.applied_settings import request_settings
 
     statistics, read = AttemptStatistics(), ReadStatistics()
+    shares_records = request_settings(points[0].settings) is None
+    if not shares_records:
+        print_error(
+            "settings by recipient domain, sender group or client are simulated one by one, which"
+            f" takes {len(points)} times as long as greyd replay; give fewer values to be quicker"
+        )
     resolver = new_resolver(context.settings) if dns else None
+    count = 1 if dns or _is_small(sources) else process_count()
+    parts = divide(points, presets, count, shares_records=shares_records)
+    replays: list[PartReplay | PartProcess] = []
     try:
-        replay, collectors = _prepare(points, warm_up_seconds, resolver)
-        # A preset needs its own evidence, and so its own simulation.
-        whole = [_one_by_one([points[0], *presets], warm_up_seconds, resolver)] if presets else []
-        await replay_logs(context, sources, read, replay, collectors, statistics, whole)
+        for part in parts:
+            if count > 1:
+                replays.append(PartProcess(part, warm_up_seconds))
+            else:
+                replays.append(PartReplay(part, warm_up_seconds, resolver))
+        await replay_logs(context, sources, read, statistics, replays)
+        results = [await each.result() for each in replays]
     finally:
+        for each in replays:
+            each.close()
         if resolver is not None:
             await resolver.close()
     not_read = NotRead.of(read)
     not_read.print_errors(note)
-    require_mail(replay, statistics, read)
-    results = [*replay.results]
-    for simulation, own_collectors in whole:
-        results += simulation.results[1:]
-        collectors += own_collectors
-    for line in dns_lines([each.dns_counts for each in collectors] if dns else []):
+    require_mail(results[0].summary, statistics, read)
+    for line in dns_lines([each for result in results for each in result.dns_counts]):
         print_error(line)
-    return Tuning.of(replay, [*points, *presets], results), not_read
+    return Tuning.of([*points, *presets], results), not_read
+
+
+def _is_small(sources: Sequence[str]) -> bool:
+    """Whether the logs are too small for processes to be worth their start."""
+    from greyd.maillog.reader import total_bytes
+
+    size = total_bytes(sources)
+    return size is not None and size < MIN_BYTES_FOR_PROCESSES
 
 
 def _with_greylisting(settings: Settings) -> Settings:
@@ -152,44 +173,6 @@ def _with_greylisting(settings: Settings) -> Settings:
         return settings
     print_error(f"--mode={settings.mode}: the simulation uses --mode=on")
     return with_changes(settings, setting_changes([("mode", "on")], "greyd tune"))
-
-
-def _prepare(
-    points: Sequence[GridPoint], warm_up_seconds: int, resolver: Resolver | None
-) -> tuple[GridReplay | Simulation, list[ReplayEvidenceCollector]]:
-    """Return a replay on a server for each point, and the collectors of their evidence."""
-    from greyd.cli.replay.evidence import ReplayEvidenceCollector
-    from greyd.policy.applied_settings import request_settings
-
-    today = points[0].settings
-    whitelists = whitelists_of(today)
-    collector = ReplayEvidenceCollector(today, whitelists, resolver)
-    if request_settings(today) is None:
-        from greyd.cli.tune.grid_replay import GridReplay
-        from greyd.cli.tune.grid_servers import GridServers
-
-        servers = GridServers([each.settings for each in points], whitelists)
-        return GridReplay(servers, len(points), warm_up_seconds), [collector]
-    print_error(
-        "settings by recipient domain, sender group or client are simulated one by one, which takes"
-        f" {len(points)} times as long as greyd replay; give fewer values to be quicker"
-    )
-    simulation, _ = _one_by_one(points, warm_up_seconds, None)
-    return simulation, [collector] * len(points)
-
-
-def _one_by_one(
-    points: Sequence[GridPoint], warm_up_seconds: int, resolver: Resolver | None
-) -> tuple[Simulation, list[ReplayEvidenceCollector]]:
-    """Return a simulation with a server for each point, and the collectors of their evidence."""
-    from greyd.cli.replay.evidence import ReplayEvidenceCollector
-    from greyd.cli.replay.simulated_server import SimulatedServer
-    from greyd.cli.replay.simulation import Simulation
-
-    whitelists = whitelists_of(points[0].settings)
-    servers = [SimulatedServer(each.settings, whitelists) for each in points]
-    collectors = [ReplayEvidenceCollector(each.settings, whitelists, resolver) for each in points]
-    return Simulation(servers, warm_up_seconds), collectors
 
 
 def _write(context: CommandContext, tuning: Tuning, not_read: NotRead, html: Path | None) -> None:

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from greyd.cli.replay.mail_replay import MailReplay
+from greyd.cli.replay.sender_model import Pass
 from greyd.rules.reasons import PASS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator
 
     from greyd.cli.replay.sender_model import SimulatedMail
     from greyd.cli.tune.grid_servers import GridServers
@@ -44,67 +45,70 @@ class GridReplay(MailReplay):
         """Count only mail that begins ``warm_up_seconds`` or more after the log's first attempt."""
         super().__init__(server_count, servers.whitelists, warm_up_seconds)
         self._servers = servers
-        self.results = [GridResult() for _ in self._places]
-        self._kept_out_by_all = self._at_once_by_all = 0
+        self._passes: Counter[Pass] = Counter()
+        """The number of mails that passed in reality, by the servers where they pass together."""
+        self._lost: Counter[int] = Counter()
+        """The number of mails that passed in reality, by the servers where they are lost."""
+        self._let_in: Counter[int] = Counter()
+        """The number of mails that did not pass in reality, by the servers where they pass."""
 
-    def finish(self) -> None:
-        """End the log, and complete the results."""
-        super().finish()
-        for result in self.results:
-            result.kept_out += self._kept_out_by_all
-            result.at_once += self._at_once_by_all
-        self._kept_out_by_all = self._at_once_by_all = 0
+    @property
+    def results(self) -> Iterator[GridResult]:
+        """The results of all servers, ordered by place; each is computed when it is wanted."""
+        return map(self._result, range(self._all_servers.bit_length()))
+
+    def _result(self, place: int) -> GridResult:
+        result = GridResult()
+        for (servers, wait), count in self._passes.items():
+            if not servers >> place & 1:
+                continue
+            if wait:
+                result.waits[wait] += count
+            else:
+                result.at_once += count
+        result.lost = sum(count for each, count in self._lost.items() if each >> place & 1)
+        result.let_in = sum(count for each, count in self._let_in.items() if each >> place & 1)
+        result.kept_out = self._let_in.total() - result.let_in
+        return result
 
     # The servers --------------------------------------------------------------------------------
 
     def _learn_outbound(self, request: Request, now: int) -> None:
         self._servers.learn_outbound(request, now)
 
-    def _remembers(self, request: Request, reason: Reason, mail: SimulatedMail) -> bool:
-        return self._servers.remembers(request, reason, mail.evidence[0])
+    def _remembers(self, request: Request, reason: Reason, now: int, mail: SimulatedMail) -> bool:
+        return self._servers.remembers(request, reason, now, mail.evidence[0])
 
-    def _assume_known(self, request: Request, reason: Reason, mail: SimulatedMail) -> None:
-        self._servers.assume_known(request, reason, self.first, mail.evidence[0])
+    def _assume_known(
+        self, request: Request, reason: Reason, now: int, mail: SimulatedMail
+    ) -> None:
+        self._servers.assume_known(request, reason, self.first, now, mail.evidence[0])
 
     def _decide(
-        self, places: Sequence[int], mail: SimulatedMail, request: Request, now: int
+        self, servers: int, mail: SimulatedMail, request: Request, now: int
     ) -> Reason | None:
-        waits, wait = mail.waits, now - mail.began
         today = None
-        for decided in self._servers.decide(places, request, now, mail.evidence[0]):
-            # Today's server has the first place of its family, and so of its decision.
-            if decided.places and decided.places[0] == 0:
+        passing = 0
+        for decided in self._servers.decide(servers, request, now, mail.evidence[0]):
+            if decided.servers & 1:
                 today = decided.reason
             if decided.reason.action == PASS:
-                for place in decided.places:
-                    waits[place] = wait
+                passing |= decided.servers
+        if passing:
+            mail.pass_on(passing, now)
         return today
 
     # How mails end ------------------------------------------------------------------------------
 
-    def _passed(self, mail: SimulatedMail, now: int) -> None:
-        if mail.waits.count(0) == len(mail.waits):
-            self._at_once_by_all += mail.counts
-        else:
-            super()._passed(mail, now)
-
-    def _settle(self, place: int, mail: SimulatedMail) -> None:
+    def _settle(self, servers: int, mail: SimulatedMail) -> None:
         if not mail.counts:
             return
-        result, wait = self.results[place], mail.waits[place]
-        if wait is None:
-            result.lost += 1
-        elif wait:
-            result.waits[wait] += 1
-        else:
-            result.at_once += 1
+        for each in mail.passes:
+            if settled := each.servers & servers:
+                self._passes[Pass(settled, each.wait_seconds)] += 1
+        if lost := servers & mail.waiting:
+            self._lost[lost] += 1
 
     def _gave_up(self, mail: SimulatedMail) -> None:
-        if not mail.counts:
-            return
-        if mail.waits.count(None) == len(mail.waits):
-            self._kept_out_by_all += 1
-            return
-        for result, wait in zip(self.results, mail.waits, strict=True):
-            result.kept_out += wait is None
-            result.let_in += wait is not None
+        if mail.counts:
+            self._let_in[self._all_servers & ~mail.waiting] += 1

@@ -5,22 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from greyd.cli.tune.outcome import Outcome, choose, frontier
+from greyd.cli.tune.outcome import choose, frontier
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from greyd.cli.replay.mail_replay import MailReplay
-    from greyd.cli.replay.results import SimulationResult
+    from greyd.cli.replay.summary import ReplaySummary
     from greyd.cli.tune.grid import GridPoint
-    from greyd.cli.tune.grid_replay import GridResult
+    from greyd.cli.tune.outcome import Outcome
+    from greyd.cli.tune.parts import PartResult
 
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
     """The outcomes of all settings, the best of them, and the chosen one."""
 
-    replay: MailReplay
+    replay: ReplaySummary
     outcomes: Sequence[Outcome]
     """All outcomes, today's first."""
     best: Sequence[Outcome]
@@ -29,14 +29,10 @@ class Tuning:
     """The outcome to prefer to today's; None if today's settings are as good."""
 
     @classmethod
-    def of(
-        cls,
-        replay: MailReplay,
-        points: Sequence[GridPoint],
-        results: Sequence[GridResult | SimulationResult],
-    ) -> Tuning:
-        """Return the result of a replay on the settings of a grid."""
-        outcomes = [
-            Outcome.of(point, result) for point, result in zip(points, results, strict=True)
-        ]
-        return cls(replay, outcomes, frontier(outcomes), choose(outcomes))
+    def of(cls, points: Sequence[GridPoint], results: Sequence[PartResult]) -> Tuning:
+        """Return the result of the simulation of all points, today's settings first."""
+        by_point = {
+            id(each.point): each for result in reversed(results) for each in result.outcomes
+        }
+        outcomes = [by_point[id(each)] for each in points]
+        return cls(results[0].summary, outcomes, frontier(outcomes), choose(outcomes))

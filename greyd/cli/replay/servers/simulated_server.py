@@ -10,14 +10,19 @@ from dataclasses import fields, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from greyd.cli.replay.servers.known_before import (
+    is_in_use,
+    known_records,
+    lifetime_seconds,
+    passing_keys,
+)
 from greyd.policy.observers import Observer, Observers
 from greyd.policy.pending_reply import PendingReply
 from greyd.policy.policy import Policy
 from greyd.rules.address import Address, parse_address
 from greyd.rules.evidence import NO_EVIDENCE
 from greyd.rules.keys import Keys, request_keys
-from greyd.rules.reasons import Category, Reason
-from greyd.rules.records import Client, Identity, Triplet
+from greyd.rules.reasons import Reason
 from greyd.rules.site_rules.sender_proof import SenderProof
 from greyd.store.contract import TransactionalStore
 from greyd.whitelist.matcher import Whitelists
@@ -32,14 +37,6 @@ if TYPE_CHECKING:
     from greyd.rules.transaction import Answer, Change, Rule
     from greyd.store.contract import DoneCallback
     from greyd.whitelist.entries import WhitelistEntry
-
-_KNOWN_FOR_SECONDS = 86400
-"""An entry that the real server had before the log began is given this age at that time."""
-
-KNOWN_BEFORE = frozenset(
-    reason for reason in Reason if reason.category in (Category.KNOWN, Category.AUTO_WHITELISTED)
-)
-"""Reasons to pass that need an entry in the store."""
 
 
 class SimulatedServer:
@@ -87,55 +84,45 @@ class SimulatedServer:
 
     # Entries from before the log ----------------------------------------------------------------
 
-    def remembers(self, request: Request, reason: Reason, evidence: Evidence) -> bool:
+    def remembers(self, request: Request, reason: Reason, now: int, evidence: Evidence) -> bool:
         """Return whether the store has the entry with which a request can pass for ``reason``."""
-        address, keys = self._keys(request, evidence)
-        if address is None or keys is None:
+        keys = self._keys(request, evidence)
+        if keys is None:
             return True
         wanted = passing_keys(keys, reason)
-        return not wanted or any(each in self._store.records for each in wanted)
+        return not wanted or any(self._has(key, keys, now) for key in wanted)
 
-    def assume_known(self, request: Request, reason: Reason, now: int, evidence: Evidence) -> None:
-        """Store the entry that a server must have had to let a request pass for ``reason``."""
-        _, keys = self._keys(request, evidence)
+    def assume_known(
+        self, request: Request, reason: Reason, first: int, now: int, evidence: Evidence
+    ) -> None:
+        """Store the entry that a server must have had to let a request pass for ``reason``.
+
+        Args:
+            request: the request.
+            reason: the reason in the log.
+            first: the Unix time when the log begins, and when the entry was as it is stored.
+            now: the simulated Unix time.
+            evidence: the evidence about the client.
+        """
+        keys = self._keys(request, evidence)
         if keys is None:
             return
-        lives = now + self.settings.max_age_seconds
-        for key, value in known_records(self.settings, keys, reason, now).items():
-            self._store.records.setdefault(key, (value, lives))
+        lives = first + lifetime_seconds(keys, self.settings)
+        for key, value in known_records(self.settings, keys, reason, first).items():
+            if not self._has(key, keys, now):
+                self._store.records[key] = (value, lives)
 
-    def _keys(self, request: Request, evidence: Evidence) -> tuple[Address | None, Keys | None]:
+    def _has(self, key: bytes, keys: Keys, now: int) -> bool:
+        """Whether the store has a record under a key that the rules still use."""
+        found = self._store.records.get(key)
+        return found is not None and is_in_use(key, found[0], keys, self.settings, now)
+
+    def _keys(self, request: Request, evidence: Evidence) -> Keys | None:
         address = parse_address(request.client_address or b"")
         if address is None:
-            return None, None
+            return None
         sender, recipient = request.sender or b"", request.recipient or b""
-        return address, request_keys(address, sender, recipient, self.settings, evidence)
-
-
-def passing_keys(keys: Keys, reason: Reason) -> list[bytes]:
-    """Return the keys of which one has a record if a request passes for ``reason``."""
-    return {
-        Reason.CLIENT_AWL: [keys.client],
-        Reason.IDENTITY_AWL: [each.identity for each in keys.identities],
-        Reason.CORRESPONDENT: [each.key for each in keys.correspondences],
-    }.get(reason, [keys.triplet])
-
-
-def known_records(settings: Settings, keys: Keys, reason: Reason, now: int) -> dict[bytes, bytes]:
-    """Return the records that let a request pass for ``reason``, as they were at time ``now``."""
-    began = now - _KNOWN_FOR_SECONDS
-    if reason is Reason.CLIENT_AWL:
-        return {keys.client: Client(max(settings.auto_whitelist_clients, 1), now).dump()}
-    if reason is Reason.IDENTITY_AWL:
-        times = max(settings.auto_whitelist_identities, 1)
-        first = now - settings.identity_age_seconds
-        record = Identity(times, now, first, keys.network_checksum, 2)
-        return {each.identity: record.dump() for each in keys.identities}
-    if reason is Reason.CORRESPONDENT:
-        return dict.fromkeys([each.key for each in keys.correspondences], b"%d" % began)
-    began = min(began, now - settings.longest_delay_seconds)
-    passed = Triplet(began, now - 1, now - 1).dump()
-    return {keys.triplet: passed} | {each.triplet: passed for each in keys.identities}
+        return request_keys(address, sender, recipient, self.settings, evidence)
 
 
 def _ignore(_: bytes | None) -> None:
