@@ -13,6 +13,7 @@ import time
 from contextlib import asynccontextmanager, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 from greyd.cli.main import main
 from greyd.cli.store_access import open_store_for_command
@@ -98,6 +99,8 @@ def run_here(
             redirect_stderr(errors),
             _input(data),
             _time_zone(variables),
+            # A lower CPU priority would stay, and later tests' servers inherit it.
+            patch.object(os, "nice"),
         ):
             main(words)
     except SystemExit as end:

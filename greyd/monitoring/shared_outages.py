@@ -28,6 +28,8 @@ class SharedOutages:
 
     def is_first(self, name: str) -> bool:
         """Record that a source is out for this worker; return whether it was in for all others."""
+        if (held := self._held.pop(name, None)) is not None:
+            os.close(held)
         descriptor = self._open(name)
         if descriptor is None:
             return True
