@@ -1,7 +1,7 @@
 # The commands of this project; each installs its dependencies. PYTHON selects another interpreter.
 PYTHON ?= python3
-# One more than the number of cores: many tests wait for other programs.
-TEST_PROCESSES ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+# Twice the number of cores: many tests wait for other programs.
+TEST_PROCESSES ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) \* 2)
 MINUTES ?= 10
 SECONDS ?= 60
 QUICK := "not integration and not commands"
@@ -54,10 +54,10 @@ serve: $(RUN_STAMP) ## run greyd on the embedded store in ./var
 	@$(BIN)/python -m tools.next_steps var $(BIN)/greyd & exec $(BIN)/greyd serve --dbdir=var
 
 test: $(DEV_STAMP) ## run all tests that this machine can run
-	$(BIN)/python -m pytest --numprocesses=$(TEST_PROCESSES) --dist=loadfile
+	$(BIN)/python -m pytest --numprocesses=$(TEST_PROCESSES) --dist=loadfile --no-loadscope-reorder
 
 test-quick: $(DEV_STAMP) ## the tests that start no process, in two minutes
-	$(BIN)/python -m pytest --numprocesses=$(TEST_PROCESSES) --dist=loadfile -m $(QUICK) $(TESTS)
+	$(BIN)/python -m pytest --numprocesses=$(TEST_PROCESSES) --dist=loadfile --no-loadscope-reorder -m $(QUICK) $(TESTS)
 
 test-pythons: $(DEV_STAMP) ## the quick tests, and those of sockets, on each other Python of this machine
 	$(BIN)/python -m tests.pythons -m $(QUICK) $(TESTS)

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
 STARTED = time.monotonic()
 
+SLOWEST = (
+    "docs_commands", "differential", "image", "process", "doctor", "worker_failures", "redis_roles",
+    "looking", "installed", "clock_jumps", "supervision", "intervening", "pauses", "control",
+)  # fmt: skip
+"""The test files that take longer than a minute, the slowest first."""
+
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the skipped tests, the packages to install, and the running time."""
@@ -34,7 +40,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if any(each is commands.run for each in used):
             item.add_marker("commands")
     # The slowest files begin first: otherwise one process ends with them while the others are idle.
-    items.sort(key=lambda item: item.get_closest_marker("integration") is None)
+    items.sort(key=_place)
+
+
+def _place(item: pytest.Item) -> tuple[int, bool]:
+    name = item.path.stem.removeprefix("test_")
+    place = SLOWEST.index(name) if name in SLOWEST else len(SLOWEST)
+    return place, item.get_closest_marker("integration") is None
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -277,7 +277,7 @@ def _postgrey(name: str, folder: Path, durability: str) -> Server:
 
 
 def _sqlgrey(folder: Path) -> Server:
-    """Return sqlgrey on SQLite, with Debian's whitelists, where a retry passes at once."""
+    """Return sqlgrey on SQLite with Debian's whitelists; a retry passes in the next second."""
     folder = folder / "sqlgrey"
     folder.mkdir(parents=True)
     program = processes.program("sqlgrey")
@@ -304,7 +304,8 @@ def _sqlgrey(folder: Path) -> Server:
         folder,
         command,
         modes=UNTIMED_MODES,
-        retry_after_seconds=0.0,
+        # It compares whole seconds.
+        retry_after_seconds=1.5,
     )
 
 

@@ -123,6 +123,8 @@ def test_awaited_mail_passes_while_the_window_is_open(store: str, tmp_path: Path
         dns_server({"example.com": [spf]}) as dns,
         greyd(tmp_path, store, f"--resolver={dns.address}") as server,
     ):
+        # A server that answers has read what was done before its start.
+        assert ask(server, client_address="203.0.113.9", recipient="rob@example.org") == "wait"
         shown = answer_of("expect", "bob@example.org", "--from=example.com", "--for=10m", store)
         assert [each["recipient"] for each in shown] == ["bob@example.org"]
         assert 590 < shown[0]["until"] - time.time() <= 600

@@ -107,7 +107,8 @@ def test_a_mode_is_obeyed_after_an_error_in_the_polling(tmp_path: Path) -> None:
         fault.begin()
         has_said(server, "internal error, control polling: KeyError")
         done = run("mode", "off", f"--store=sqlite:{tmp_path / 'greyd.db'}")
-        assert done.returncode == 0
+        assert done.returncode == 2
+        assert "not in force on server " in done.stdout
         assert (ask(server.port) or "").startswith("action=DEFER_IF_PERMIT")
         fault.end()
         has_said(server, "mode off, by ")

@@ -651,7 +651,7 @@ def test_a_full_redis_is_a_store_error(tmp_path: Path) -> None:
 def test_a_wrong_password_or_none_is_a_store_error(tmp_path: Path) -> None:
     with redis_server(tmp_path, "--requirepass", "other") as server:
         port = server.port
-        assert "invalid" in fault(Place(f"redis://:geheim@127.0.0.1:{port}/0", "x:")).lower()
+        assert "WRONGPASS" in fault(Place(f"redis://:geheim@127.0.0.1:{port}/0", "x:"))
         assert "auth" in fault(Place(f"redis://127.0.0.1:{port}/0", "x:")).lower()
         right = Place(f"redis://:other@127.0.0.1:{port}/0", "x:")
         assert in_store(right, lambda store: store.transact([b"k"], look)) == [None]

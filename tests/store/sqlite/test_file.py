@@ -292,7 +292,8 @@ def test_all_that_is_stored_is_read_and_nothing_changed(
         folder.chmod(0o555)
     before = seen(folder)
     code = (
-        "import os, sys\n"
+        # Another user may be unable to read what Path.as_uri imports.
+        "import os, sys, urllib.parse\n"
         "from greyd.store.sqlite.read_only import ReadOnlyDatabase\n"
         "if sys.argv[2]: os.setuid(65534)\n"
         "reading = ReadOnlyDatabase(sys.argv[1])\n"
