@@ -59,7 +59,7 @@ def _make(run: Run, scratch: Path) -> None:
     PICTURES.mkdir(exist_ok=True)
     _page(run, scratch / "page.html")
     _terminal(run, "status.svg", [], "is healthy")
-    _terminal(run, "explain.svg", ["explain", *_greylisted_mail(run)], "To let it pass")
+    _terminal(run, "explain.svg", ["explain", *_greylisted_mail(run)], "To let this mail pass")
     subprocess.run(
         [*run.command(seconds=SECONDS + 1)[:4], "-m", "tools.pictures.screen", scratch / "top.svg"],
         env=run.environment(), check=True,

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from greyd.config.settings import Settings
 from greyd.config.vocabulary import Endpoint
-from greyd.monitoring.activity.stored_week import KEPT_SECONDS, history_key
+from greyd.monitoring.activity.history_key import old_history_key
+from greyd.monitoring.activity.stored_week import KEPT_SECONDS
 from greyd.monitoring.activity.week import SLOT_SECONDS, ActivitySlot, dump_slots
 from greyd.rules.reasons import OUTCOMES, Category
 from greyd.rules.transaction import Change
@@ -233,7 +234,8 @@ def _store_history(run: Run, told: Sequence[tuple[Attempt, bytes]], decisions: b
             slot[_field(action, reason)] += 1
     slots = [ActivitySlot(start, SLOT_SECONDS, **each) for start, each in counts.items()]
     settings = Settings(hostname=HOST, metrics=Endpoint("127.0.0.1", run.metrics))
-    key = history_key(settings)
+    # The server reads the history under this key, too; the other one has the machine's id in it.
+    key = old_history_key(settings)
     _put(run, Change(key, dump_slots(slots), KEPT_SECONDS))
 
 

@@ -11,7 +11,6 @@ import typer
 from greyd.cli.context import CommandContext, option_seconds
 from greyd.cli.cpu_priority import lower_cpu_priority
 from greyd.cli.entries.listing import Listing
-from greyd.cli.entries.pools.organisations import NetworkOrganisations
 from greyd.cli.entries.search.key_texts import MIN_FILTERED_ENTRIES, texts_of_selection
 from greyd.cli.entries.search.typed_word import parse_what
 from greyd.cli.entries.selection import parse_selection
@@ -162,7 +161,11 @@ async def list_entries(
     if limit is None:
         limit = 0 if context.as_json else default_limit(context.console)
 
-    organisations = NetworkOrganisations(lambda: open_resolver(context.settings))
+    organisations = None
+    if context.console.is_terminal:
+        from greyd.cli.entries.pools.organisations import NetworkOrganisations
+
+        organisations = NetworkOrganisations(lambda: open_resolver(context.settings))
 
     async def show() -> int:
         async with context.open_store() as store:

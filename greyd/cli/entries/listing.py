@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from greyd.cli.context import EXIT_NO, CommandContext
 from greyd.cli.entries.found_entries import MAX_SORTED_ENTRIES
 from greyd.cli.entries.json_output import EntryJsonWriter
-from greyd.cli.entries.pools.mail_pools import MailPools
 from greyd.cli.entries.table import entry_columns
 from greyd.cli.tables.limit import more_line
 from greyd.cli.tables.sorting import FirstRows, SortOrder, parse_sort
@@ -20,6 +19,7 @@ from greyd.terminal import print_error
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
+    from greyd.cli.entries.pools.mail_pools import MailPools
     from greyd.cli.entries.pools.organisations import NetworkOrganisations
     from greyd.cli.entries.selection import Selection
     from greyd.cli.tables.rendering import TableWriter
@@ -37,8 +37,8 @@ class Listing:
     selection: Selection
     limit: int
     """The maximum number of entries; 0 for all."""
-    organisations: NetworkOrganisations
-    """Names the organisations of waiting mail that comes from several networks."""
+    organisations: NetworkOrganisations | None
+    """Names the organisations of waiting mail that comes from several networks; None in a pipe."""
     order: SortOrder[StoredEntry] | None
     """The order of all entries in the store; None for the last seen of those found at once."""
     keys: bool = False
@@ -70,7 +70,9 @@ class Listing:
             self._json = EntryJsonWriter(self.context.settings)
         else:
             self._table = self.context.table_writer(columns, fill=not (self.order or self.limit))
-            if self.context.console.is_terminal and not self.keys:
+            if self.organisations is not None and not self.keys:
+                from greyd.cli.entries.pools.mail_pools import MailPools
+
                 self._pools = MailPools(self.context.settings, self.organisations)
         if self.order is not None:
             await self._show_sorted(groups, self.order, self.limit or MAX_SORTED_ENTRIES, rough)
