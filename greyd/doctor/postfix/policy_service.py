@@ -59,6 +59,14 @@ def finding_of_call(service: CheckedService) -> Finding:
             f"to greylist all mail: {remedy}",
         )
     where = ", ".join(map(str, service.listeners))
+    for call in service.other_calls:
+        if service.may_be_greyd(call.endpoint):
+            return not_checked(
+                check,
+                f"calls {call.endpoint}, which may be greyd ({where}): DNS did not answer for the"
+                " name",
+                "run the check again when DNS answers, or write the address instead of the name",
+            )
     if service.other_calls:
         called = ", ".join(dict.fromkeys(call.endpoint for call in service.other_calls))
         if not any(call.endpoint.startswith(_KINDS) for call in service.other_calls):

@@ -76,6 +76,14 @@ class CheckedService:
             for each in self.listeners
         )
 
+    def may_be_greyd(self, endpoint: str) -> bool:
+        """Whether an endpoint has greyd's port, and a host name whose addresses are unknown."""
+        if not endpoint.startswith("inet:"):
+            return False
+        host, port = host_and_port(endpoint)
+        ports = {str(each.port) for each in self.listeners if isinstance(each, TcpListener)}
+        return port in ports and self.postfix.addresses.get(host, frozenset()) is None
+
     def path_of(self, endpoint: str) -> Path | None:
         """Return the path of a Unix socket as this machine sees it; None for another endpoint."""
         kind, _, written = endpoint.partition(":")
@@ -91,7 +99,7 @@ class CheckedService:
             return True
         own = {address.host for address in listener.local_addresses()}
         named = {"127.0.0.1", "::1"} if host in ("", "localhost") else {host}
-        return bool(own & (named | self.postfix.addresses.get(host, frozenset())))
+        return bool(own & (named | (self.postfix.addresses.get(host) or frozenset())))
 
     @property
     def recommended_call(self) -> str:

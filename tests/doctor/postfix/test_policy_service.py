@@ -98,6 +98,34 @@ def test_another_endpoint_is_not_greyd(endpoint: str, listener: Listener) -> Non
     assert "check_policy_service { " in found.remedy
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "addresses", "state"),
+    [
+        ("inet:grey.example.org:10023", None, State.NOT_CHECKED),
+        ("inet:grey.example.org:10024", None, State.ERROR),
+        ("inet:grey.example.org:10023", frozenset(), State.ERROR),
+        ("inet:grey.example.org:10023", frozenset({"192.0.2.9"}), State.ERROR),
+        ("inet:grey.example.org:10023", frozenset({"192.0.2.5"}), State.OK),
+        ("inet:192.0.2.9:10023", None, State.ERROR),
+    ],
+)
+def test_a_name_that_dns_does_not_answer_for_may_be_greyd(
+    endpoint: str, addresses: frozenset[str] | None, state: State
+) -> None:
+    found = of(
+        judged(
+            after_relay_check(f"check_policy_service {endpoint}"),
+            listeners=[TcpListener("192.0.2.5", 10023)],
+            addresses={"grey.example.org": addresses},
+        ),
+        "postfix: policy service",
+    )
+    assert found.state is state
+    # Another call beside one that may be greyd's would let mail wait twice.
+    assert bool(found.edits) == (state is State.ERROR)
+    assert ("DNS did not answer" in found.seen) == (state is State.NOT_CHECKED)
+
+
 def test_in_a_chroot_a_path_is_below_the_queue_directory() -> None:
     service = [MasterService("smtp", chroot=True)]
     set_ = after_relay_check("check_policy_service unix:/run/greyd/socket")

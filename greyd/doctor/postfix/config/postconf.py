@@ -64,6 +64,9 @@ _NAMES = (
 )
 _MAX_HOSTS = 10
 """The number of policy servers whose addresses are looked up."""
+
+_NO_SUCH_HOST = (socket.EAI_NONAME, socket.EAI_NODATA)
+"""The errors of getaddrinfo(3) for which DNS has answered."""
 _LOOKUP_SECONDS = 3
 _MAX_WARNINGS = 20
 
@@ -95,8 +98,9 @@ class PostfixConfig:
     user can see them."""
     parameter_names: Sequence[str] = ()
     """The parameters of this Postfix; empty unless ``warnings`` has an unknown one."""
-    addresses: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    """The addresses of policy servers, by host name."""
+    addresses: Mapping[str, frozenset[str] | None] = field(default_factory=dict)
+    """The addresses of policy servers, by host name; None if they are unknown, e.g. because DNS
+    did not answer."""
 
     @property
     def version(self) -> tuple[int, int]:
@@ -276,7 +280,7 @@ def _chroot_is_default(parameters: Mapping[str, str]) -> bool:
     return not level or int(level[0]) < 1
 
 
-async def _addresses(postfix: PostfixConfig) -> dict[str, frozenset[str]]:
+async def _addresses(postfix: PostfixConfig) -> dict[str, frozenset[str] | None]:
     """Look up the addresses of policy servers that have a host name."""
     endpoints = {
         call.endpoint
@@ -285,15 +289,19 @@ async def _addresses(postfix: PostfixConfig) -> dict[str, frozenset[str]]:
     }
     hosts = {host_and_port(each)[0] for each in endpoints if each.startswith("inet:")}
     names = sorted(host for host in hosts if re.search("[a-z]", host) and ":" not in host)
-    found = {}
-    for name in names[:_MAX_HOSTS]:
-        try:
-            async with asyncio.timeout(_LOOKUP_SECONDS):
-                answers = await asyncio.get_running_loop().getaddrinfo(name, None)
-        except (OSError, TimeoutError):
-            continue
-        found[name] = frozenset(str(address[0]) for *_, address in answers)
-    return found
+    found = dict.fromkeys(names)
+    return found | {name: await _addresses_of(name) for name in names[:_MAX_HOSTS]}
+
+
+async def _addresses_of(name: str) -> frozenset[str] | None:
+    try:
+        async with asyncio.timeout(_LOOKUP_SECONDS):
+            answers = await asyncio.get_running_loop().getaddrinfo(name, None)
+    except socket.gaierror as error:
+        return frozenset() if error.errno in _NO_SUCH_HOST else None
+    except (OSError, TimeoutError):
+        return None
+    return frozenset(str(address[0]) for *_, address in answers)
 
 
 def host_and_port(endpoint: str) -> tuple[str, str]:
