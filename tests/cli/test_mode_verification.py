@@ -3,52 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 import pytest
 
 from greyd.cli.mode import verification
 from greyd.config.running.run_record import RunRecord
+from tests.metrics_port import metrics_port
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    import contextlib
+    from collections.abc import Sequence
 
 
-@contextlib.contextmanager
-def metrics_of(*answers: Sequence[str]) -> Iterator[str]:
+def metrics_of(*answers: Sequence[str]) -> contextlib.AbstractContextManager[str]:
     """Serve metrics with these modes, one answer after the other; yield the address."""
     remaining = list(answers)
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            lines = ['greyd_build_info{version="0.2.0"} 1']
-            if self.path == "/metrics":
-                modes = remaining.pop(0) if len(remaining) > 1 else remaining[0]
-                lines += [
-                    f'greyd_mode{{mode="{each}"}} {int(each in modes)}'
-                    for each in ("on", "learn", "off")
-                ]
-            body = "".join(f"{line}\n" for line in lines).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def answer(path: str) -> str:
+        lines = ['greyd_build_info{version="0.2.0"} 1']
+        if path == "/metrics":
+            modes = remaining.pop(0) if len(remaining) > 1 else remaining[0]
+            lines += [
+                f'greyd_mode{{mode="{each}"}} {int(each in modes)}'
+                for each in ("on", "learn", "off")
+            ]
+        return "".join(f"{line}\n" for line in lines)
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield f"127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    return metrics_port(answer)
 
 
 def server_with(metrics: str | None, *options: tuple[str, str]) -> RunRecord:

@@ -7,9 +7,7 @@ import json
 import socket
 import subprocess
 import sys
-import threading
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,6 +21,7 @@ from greyd.monitoring.stats import TripletCounts
 from greyd.rules.reasons import OUTCOMES
 from greyd.server.files.run_file import RunFile
 from tests.commands import environment_without_settings, run_here
+from tests.metrics_port import metrics_port
 from tests.monitoring.test_stats import FOUND, NEW, Server
 
 if TYPE_CHECKING:
@@ -52,30 +51,9 @@ def document(*, mails: int = 60, **more: Any) -> dict[str, Any]:
     return found
 
 
-@contextlib.contextmanager
-def metrics_port(answer: dict[str, Any]) -> Iterator[str]:
+def serving(answer: dict[str, Any]) -> contextlib.AbstractContextManager[str]:
     """Serve a document as a metrics port does; yield the address."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = json.dumps(answer).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield f"127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    return metrics_port(lambda _path: json.dumps(answer))
 
 
 @contextlib.contextmanager
@@ -110,7 +88,7 @@ def status_of(
     """Run ``greyd`` while servers run that give these answers, each with a store of its own."""
     with contextlib.ExitStack() as stack:
         for number, answer in enumerate(answers):
-            port = stack.enter_context(metrics_port(answer))
+            port = stack.enter_context(serving(answer))
             store = f"sqlite:/var/lib/greyd{number}/greyd.db"
             stack.enter_context(record_in(folder, port, store, 4711 + number))
         return run_here(*words, COLUMNS=str(columns), GREYD_RUN_DIR=str(folder))
@@ -246,7 +224,7 @@ def test_without_metrics_the_state_is_called_unknown_not_well(tmp_path: Path) ->
 def test_an_invalid_setting_is_a_problem_and_hides_no_server(tmp_path: Path) -> None:
     file = tmp_path / "greyd.toml"
     file.write_text("delay = soon")
-    with metrics_port(document()) as port, record_in(tmp_path, port, "memory://"):
+    with serving(document()) as port, record_in(tmp_path, port, "memory://"):
         done = run_here("status", f"--run-dir={tmp_path}", f"--config={file}", COLUMNS="200")
     assert done.returncode == 0
     assert "● greyd on mx1" in done.stdout
@@ -306,7 +284,7 @@ def test_a_sparkline_scales_to_its_highest_number(
 
 def test_an_output_of_ascii_gets_ascii(tmp_path: Path) -> None:
     problems = [HealthProblem(ProblemLevel.WARNING, f"fault {n}", "greyd top") for n in range(7)]
-    with metrics_port(document(problems=problems)) as port, record_in(tmp_path, port, "memory://"):
+    with serving(document(problems=problems)) as port, record_in(tmp_path, port, "memory://"):
         done = subprocess.run(
             [sys.executable, "-m", "greyd"],
             env={**environment_without_settings(), "GREYD_RUN_DIR": str(tmp_path),
