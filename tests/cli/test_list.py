@@ -177,7 +177,9 @@ def test_keys_are_shown_where_they_are_wanted(store: str) -> None:
 def test_no_more_is_shown_than_wanted_and_it_says_so(store: str) -> None:
     done = run("list", store, "-n", "2")
     assert len(done.stdout.splitlines()) == 3
-    assert done.stderr == f"greyd: 2 entries shown … and {MEANT - 2} more; --limit=0 shows all\n"
+    # On a busy machine the time for counting may end first.
+    said = done.stderr.replace("at least ", "")
+    assert said == f"greyd: 2 entries shown … and {MEANT - 2} more; --limit=0 shows all\n"
     answer = answer_of("list", store, "--limit=2")
     assert (len(answer["entries"]), answer["shown"], answer["more"]) == (2, 2, True)
     answer = answer_of("list", store, f"--limit={MEANT}")
