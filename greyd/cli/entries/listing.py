@@ -175,9 +175,14 @@ class Listing:
         elif 0 < self._looked_at == self._internal:
             print_error("the store has no entries yet")
         elif not self._shown:
-            print_error(f"none of {self._looked_at:,} entries matches")
+            print_error(f"none of {self._entries:,} entries matches")
         else:
-            print_error(f"{self._shown:,} of {self._looked_at:,} entries shown{self._identities()}")
+            print_error(f"{self._shown:,} of {self._entries:,} entries shown{self._identities()}")
+
+    @property
+    def _entries(self) -> int:
+        """The number of entries among which the shown ones were found, without internal records."""
+        return self._looked_at - self._internal
 
     def _identities(self) -> str:
         if not self._of_identities:
