@@ -12,6 +12,8 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
+import sysconfig
 import tempfile
 import time
 import uuid
@@ -21,10 +23,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.integration.lives import CHECKOUT, only_as_root
-from tests.processes import SYSTEM_PATH, program, wait_until
+from tests.processes import SYSTEM_PATH, program, unavailable, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+PROGRAM = f"""\
+#!/usr/bin/python3 -I
+import sys
+sys.path[:0] = ["{CHECKOUT}", "{sysconfig.get_path("purelib")}"]
+from greyd.cli.main import main
+main()
+"""
+"""greyd of this checkout, with a Python that services may read."""
 
 UP = ("running", "degraded")
 SECONDS = 300
@@ -147,3 +158,18 @@ def machine() -> Iterator[Machine]:
                     break
                 time.sleep(0.1)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def machine_with_greyd() -> Iterator[Machine]:
+    """Make a machine with this checkout's greyd; it needs the system's Python to be the tests'."""
+    asked = ["/usr/bin/python3", "-c", "import sys; print(*sys.version_info[:2])"]
+    versions = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.split()
+    if versions != [str(number) for number in sys.version_info[:2]]:
+        unavailable("/usr/bin/python3 is another version than the tests' Python")
+    with machine() as made:
+        path = made.root / "usr/local/bin/greyd"
+        path.unlink(missing_ok=True)
+        path.write_text(PROGRAM)
+        path.chmod(0o755)
+        yield made

@@ -5,15 +5,11 @@ from __future__ import annotations
 import email
 import email.policy
 import re
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration.booted import machine
-from tests.integration.test_switch_from import PROGRAM
-from tests.processes import unavailable
+from tests.integration.booted import machine_with_greyd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,15 +44,7 @@ DECISION = (
 
 @pytest.fixture(scope="module")
 def booted() -> Iterator[Machine]:
-    asked = ["/usr/bin/python3", "-c", "import sys; print(*sys.version_info[:2])"]
-    versions = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.split()
-    if versions != [str(number) for number in sys.version_info[:2]]:
-        unavailable("/usr/bin/python3 is another version than the tests' Python")
-    with machine() as made:
-        path = made.root / "usr/local/bin/greyd"
-        path.unlink(missing_ok=True)
-        path.write_text(PROGRAM)
-        path.chmod(0o755)
+    with machine_with_greyd() as made:
         made.boot()
         made.run(INSTALL)
         yield made

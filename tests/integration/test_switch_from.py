@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
-import sysconfig
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration.booted import machine
-from tests.integration.lives import CHECKOUT
+from tests.integration.booted import machine_with_greyd
 from tests.pages.blocks import DOCS, Page
-from tests.processes import free_port, program, unavailable
+from tests.processes import free_port, program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,15 +21,6 @@ pytestmark = pytest.mark.integration
 
 GREYLISTED = "action=DEFER_IF_PERMIT "
 RUNS = ("active", "inactive")
-
-PROGRAM = f"""\
-#!/usr/bin/python3 -I
-import sys
-sys.path[:0] = ["{CHECKOUT}", "{sysconfig.get_path("purelib")}"]
-from greyd.cli.main import main
-main()
-"""
-"""greyd of this checkout, with a Python that services may read."""
 
 INSTALL = """
 mkdir -p /etc/sysusers.d
@@ -78,15 +65,7 @@ ls -d /var/lib/greyd /var/lib/greyd-switch 2>/dev/null || true
 def disposable() -> Iterator[Machine]:
     for name in ("postgrey", "db5.3_dump", "update-rc.d", "start-stop-daemon"):
         program(name)
-    asked = ["/usr/bin/python3", "-c", "import sys; print(*sys.version_info[:2])"]
-    versions = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.split()
-    if versions != [str(number) for number in sys.version_info[:2]]:
-        unavailable("/usr/bin/python3 is another version than the tests' Python")
-    with machine() as made:
-        path = made.root / "usr/local/bin/greyd"
-        path.unlink(missing_ok=True)
-        path.write_text(PROGRAM)
-        path.chmod(0o755)
+    with machine_with_greyd() as made:
         yield made
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from greyd.cli.server.confirmed_server import ConfirmedServer
+    from greyd.config.running.run_record import RunRecord
 
 MAX_SHOWN_DOMAINS = 20
 """Maximum number of recipient domains with a mode of their own that the command shows."""
@@ -67,12 +68,12 @@ async def mode(
     """Switch greylisting on, off, or to learning.
 
     All servers that share the store apply the mode within a second, and log the change; the command
-    waits until those of this machine have done so. learn:
-    store triplets and log decisions, but let all mail pass. off: let all mail pass, and store
-    nothing. learn and off apply to all recipients; with on, a recipient domain keeps a mode of its
-    own. The mode lasts until it is reset, even across restarts, or for the time that you give.
-    While off or learn has no end, one of the servers logs a warning once a day. If all servers on
-    a SQLite store are configured with --mode=on, "on" without a time resets the mode.
+    waits until those of this machine have done so. learn: store triplets and log decisions, but let
+    all mail pass. off: let all mail pass, and store nothing. learn and off apply to all recipients;
+    with on, a recipient domain keeps a mode of its own. The mode lasts until it is reset, even
+    across restarts, or for the time that you give. While off or learn has no end, one of the
+    servers logs a warning once a day. If all servers on a SQLite store are configured with
+    --mode=on, "on" without a time resets the mode.
 
     Examples:
 
@@ -82,16 +83,16 @@ async def mode(
 
       greyd mode reset
     """
-    now = int(time.time())
+    now, servers = int(time.time()), servers_on_store(context)
     if switch is None:
         async with context.open_store() as store:
-            _print_mode(context, await read_control(store), now)
+            _print_mode(context, await read_control(store), now, servers)
         return 0
     if duration is not None and for_ is not None:
         raise CommandError("--for: the time is also given as an argument; leave out one of them")
     given = option_seconds(for_, "--for") if for_ else _argument_seconds(duration)
     is_reset_by_on = False
-    if switch is RequestedMode.ON and not given and _are_all_configured_on(context):
+    if switch is RequestedMode.ON and not given and _are_all_configured_on(context, servers):
         switch, is_reset_by_on = RequestedMode.RESET, True
     change = _ModeChange(switch, now + given if given else 0, now)
     async with context.open_store(create=not dry_run) as store:
@@ -104,12 +105,12 @@ async def mode(
         context.print("nothing was changed (--dry-run); this would be the mode")
     else:
         own = control.mode if control.mode and control.mode.holds(now) else None
-        verified = await verify_mode(servers_on_store(context), own.mode if own else None)
+        verified = await verify_mode(servers, own.mode if own else None)
     if change.result:
         context.print(change.result)
     elif is_reset_by_on and not dry_run:
         context.print("the mode was reset: all servers are configured with --mode=on")
-    _print_mode(context, control, now, verified)
+    _print_mode(context, control, now, servers, verified)
     return EXIT_ERROR if any(each.in_force is False for each in verified) else 0
 
 
@@ -122,21 +123,21 @@ def _argument_seconds(text: str | None) -> int:
     return option_seconds(text, "TIME") if text is not None else 0
 
 
-def _are_all_configured_on(context: CommandContext) -> bool:
+def _are_all_configured_on(context: CommandContext, servers: Sequence[RunRecord]) -> bool:
     """Whether all servers on the store have ``--mode=on``, as far as that is certain.
 
     Servers on other machines may use a Redis store, and their settings are unknown here.
     """
-    return set(_configured_modes(context)) == {"on"} and not _may_have_remote_servers(context)
+    return _configured_modes(servers) == ["on"] and not _may_have_remote_servers(context)
 
 
 def _may_have_remote_servers(context: CommandContext) -> bool:
     return not context.store_url.startswith("sqlite:")
 
 
-def _configured_modes(context: CommandContext) -> list[str]:
-    """Return the configured modes of the running servers on the store; empty without a server."""
-    return list(dict.fromkeys(map(configured_mode, servers_on_store(context))))
+def _configured_modes(servers: Sequence[RunRecord]) -> list[str]:
+    """Return the different modes that servers are configured with; empty without a server."""
+    return list(dict.fromkeys(map(configured_mode, servers)))
 
 
 @dataclass
@@ -171,7 +172,11 @@ class _ModeChange:
 
 
 def _print_mode(
-    context: CommandContext, control: Control, now: int, verified: Sequence[ConfirmedServer] = ()
+    context: CommandContext,
+    control: Control,
+    now: int,
+    servers: Sequence[RunRecord],
+    verified: Sequence[ConfirmedServer] = (),
 ) -> None:
     mode = control.mode if control.mode and control.mode.holds(now) else None
     told = None if mode is None else asdict(mode)
@@ -191,7 +196,7 @@ def _print_mode(
         }
     )
     if mode is None:
-        context.print(_configured_in_words(context), *map(str, verified))
+        context.print(_configured_in_words(context, servers), *map(str, verified))
     else:
         until = _end_in_words(mode, now)
         context.print(
@@ -223,9 +228,9 @@ def _end_in_words(mode: ModeOverride, now: int) -> str:
     )
 
 
-def _configured_in_words(context: CommandContext) -> str:
+def _configured_in_words(context: CommandContext, servers: Sequence[RunRecord]) -> str:
     """Return the mode of the servers while no other one is set."""
-    modes = _configured_modes(context)
+    modes = _configured_modes(servers)
     if len(modes) > 1:
         return f"as configured on each server; here {', '.join(modes)}"
     others = ", as each other server's --mode says" if _may_have_remote_servers(context) else ""

@@ -191,4 +191,4 @@ def _read(file: BinaryIO) -> Any:
     data = file.read(size)
     if not size or len(data) < size:
         raise EOFError
-    return marshal.loads(data)  # noqa: S302 - see above
+    return marshal.loads(data)  # noqa: S302 - written by this program's own processes
